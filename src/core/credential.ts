@@ -1,0 +1,33 @@
+import { parseJwt } from './jwt.ts'
+import type { Credential, UnverifiedJwt } from './validator.ts'
+
+/**
+ * Reads the presented `Authorization` (RFC 9110, section 11.6.2): the scheme is what stands before the first
+ * space, in lower case; the token is all that follows that one space, untouched.
+ * @param authorization the header's value as sent; undefined where only payloads verified by Envoy were presented
+ */
+export const readCredential = (authorization: string | undefined): Credential => new PresentedCredential(authorization)
+
+class PresentedCredential implements Credential {
+  readonly authorization: string | undefined
+  readonly scheme: string
+  readonly token: string
+  // Taken apart when first asked for: a token that a validator remembers by its digest never is.
+  #jwt: UnverifiedJwt | undefined
+  #parsed = false
+
+  constructor(authorization: string | undefined) {
+    this.authorization = authorization
+    const space = authorization?.indexOf(' ') ?? -1
+    this.scheme = space > 0 ? authorization!.slice(0, space).toLowerCase() : ''
+    this.token = space > 0 ? authorization!.slice(space + 1) : ''
+  }
+
+  get jwt(): UnverifiedJwt | undefined {
+    if (!this.#parsed) {
+      this.#parsed = true
+      this.#jwt = this.token === '' ? undefined : parseJwt(this.token)
+    }
+    return this.#jwt
+  }
+}

@@ -1,0 +1,78 @@
+import { isJsonObject, type JsonObject } from './json.ts'
+import type { UnverifiedJwt } from './validator.ts'
+
+/** A longer token is no token (design, section 5). */
+export const maxTokenBytes = 8192
+/** Deeper claims are refused, so that nothing that walks them can exhaust the stack. */
+const maxDepth = 32
+
+// BOMs are kept, so that JSON.parse refuses them.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const alphabet = /^[A-Za-z0-9_-]+$/
+
+/**
+ * Decodes base64url as RFC 7515, section 2 has it: unpadded, no white space, and no bits set behind the last
+ * byte, so that one value has one spelling only.
+ * @returns undefined where `text` is empty or not of this form
+ */
+export function decodeBase64url(text: string): Buffer | undefined {
+  if (!alphabet.test(text)) return undefined
+  const rest = text.length % 4
+  if (rest === 1) return undefined
+  if (rest === 2 && !'AQgw'.includes(text.at(-1)!)) return undefined
+  if (rest === 3 && !'AEIMQUYcgkosw048'.includes(text.at(-1)!)) return undefined
+  return Buffer.from(text, 'base64url')
+}
+
+/**
+ * Takes a JWT in compact serialization apart (RFC 7519, section 7.2; RFC 7515, section 5.2), strictly and
+ * without verifying anything: what two parsers could read differently is no JWT here. That is: other than
+ * three non-empty canonical base64url parts, over 8 KiB, a header or payload that is not a JSON object in
+ * UTF-8, names a top-level member twice, or nests deeper than 32.
+ */
+export function parseJwt(token: string): UnverifiedJwt | undefined {
+  if (token.length > maxTokenBytes) return undefined
+  const first = token.indexOf('.')
+  const second = token.indexOf('.', first + 1)
+  if (first < 1 || second < 0 || decodeBase64url(token.slice(second + 1)) === undefined) return undefined
+  const header = readPart(token.slice(0, first))
+  if (header === undefined) return undefined
+  const payload = readPart(token.slice(first + 1, second))
+  return payload && { header, payload }
+}
+
+function readPart(part: string): JsonObject | undefined {
+  const bytes = decodeBase64url(part)
+  if (bytes === undefined) return undefined
+  try {
+    const text = utf8.decode(bytes)
+    const value: unknown = JSON.parse(text)
+    return isJsonObject(value) && topLevelMembers(text) === Object.keys(value).length ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** How many members a valid JSON object's text names at its top level, repeated ones counted again; -1 where it is too deep. */
+function topLevelMembers(text: string): number {
+  let depth = 0
+  let members = 0
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // a string: on to its closing quote
+        for (i++; text.charCodeAt(i) !== 0x22; i++) if (text.charCodeAt(i) === 0x5c) i++
+        break
+      case 0x7b:
+      case 0x5b:
+        if (++depth > maxDepth) return -1
+        break
+      case 0x7d:
+      case 0x5d:
+        depth--
+        break
+      case 0x3a:
+        if (depth === 1) members++
+    }
+  }
+  return members
+}

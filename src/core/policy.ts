@@ -1,0 +1,41 @@
+import type { RouteTable } from './route-table.ts'
+
+/** Names of the headers that Postern sets, lower case. */
+export interface HeaderNames {
+  readonly prefix: string
+  readonly subject: string
+  readonly issuer: string
+  readonly roles: string
+  readonly workload: string
+  readonly decision: string
+  readonly owner: string
+  /** All of the above and every configured claim header: removed wherever it is not set. */
+  readonly fixed: readonly string[]
+}
+
+export interface DenialSettings {
+  readonly detail: boolean
+  /** `realm` of `WWW-Authenticate` (RFC 6750, section 3). */
+  readonly realm: string
+  /** `resource_metadata` of RFC 9728, section 5.1. */
+  readonly resourceMetadata: string | undefined
+}
+
+/** What the check path reads of a policy file: compiled once, replaced as a whole. */
+export interface Policy {
+  readonly realm: string
+  /** First 12 hex digits of the SHA-256 of what the policy was read from. */
+  readonly revision: string
+  readonly routes: RouteTable
+  readonly preflight: 'deny' | 'allow'
+  readonly headers: HeaderNames
+  readonly denials: DenialSettings
+  /** Trust domains whose SPIFFE IDs are workloads here: those of mtls validators and of the routes' `workload` lists. */
+  readonly trustDomains: ReadonlySet<string>
+  /** `metadata_key`s of the validators with `verified_by: envoy`. */
+  readonly metadataKeys: readonly string[]
+  /** The owner label's name. */
+  readonly ownerLabel: string
+  /** For a `json` source: the validator whose raw subjects it holds. */
+  readonly subjectsOf: ReadonlyMap<string, string>
+}

@@ -1,0 +1,162 @@
+import type { AuditEvent } from './audit-event.ts'
+import type { Labels } from './ownership.ts'
+import type { Principal } from './principal.ts'
+
+/** What memory can answer costs no promise. */
+export type Soon<T> = T | Promise<T>
+
+/** What a driver throws (or rejects with) where state cannot be had: down, slow, loading, distrusted. */
+export class Unavailable extends Error {
+  override readonly name = 'Unavailable'
+}
+
+/** A label map with the annotation of the owner label's name, where there is one. */
+export interface LabelRecord {
+  readonly labels: Labels
+}
+
+/** Labels of resources, as stored. Everything is keyed by the realm that the driver was opened for. */
+export interface LabelReader {
+  /** @returns undefined where the resource is unknown. @throws {Unavailable} */
+  readonly read: (resource: string, id: string) => Soon<LabelRecord | undefined>
+}
+
+export interface LabelStore extends LabelReader {
+  /** Replaces all labels of a resource; durable as the driver promises when it resolves. @throws {Unavailable} */
+  readonly write: (resource: string, id: string, labels: Labels) => Promise<void>
+  /** @returns whether there was something to remove. @throws {Unavailable} */
+  readonly remove: (resource: string, id: string) => Promise<boolean>
+}
+
+/** Something that replicas keep near has changed in state. */
+export type Change =
+  | { readonly kind: 'label'; readonly source: string | undefined; readonly resource: string; readonly id: string }
+  /** Anything may have changed: every near copy of this kind is to be dropped. */
+  | { readonly kind: 'labels' }
+  | { readonly kind: 'revocations' }
+  | { readonly kind: 'keys' }
+
+/** The one channel by which replicas learn of changes; near copies are trusted only while it is alive. */
+export interface ChangeFeed {
+  /** @returns a function that ends the subscription */
+  readonly subscribe: (listener: (change: Change) => void) => () => void
+  /**
+   * Monotonic milliseconds (performance.now) of the last moment up to which every change is known to have
+   * been told; Infinity for a state that nobody else can change.
+   */
+  readonly heardAt: () => number
+}
+
+/** A near copy may be used while the feed was heard from at most this long ago (design: loss noticed within 1 s). */
+export const feedTrustMs = 1000
+
+export type RevocationLevel = 'token' | 'subject'
+
+export interface Revocation {
+  readonly level: RevocationLevel
+  /** `jti` for a token; the prefixed subject for a subject. */
+  readonly target: string
+  /** Seconds since the epoch: what was issued up to this instant is refused. */
+  readonly at: number
+  /** Seconds since the epoch after which the entry concerns nothing any more. */
+  readonly until: number
+}
+
+export interface RevocationStore {
+  /** All that are still in force. @throws {Unavailable} */
+  readonly list: () => Soon<readonly Revocation[]>
+  /** In force on this state when it resolves, and durable. @throws {Unavailable} */
+  readonly append: (revocation: Revocation) => Promise<void>
+}
+
+/** A signing key at rest. */
+export interface StoredKey {
+  readonly kid: string
+  readonly algorithm: 'ES256'
+  /** Seconds since the epoch. */
+  readonly createdAt: number
+  /** It signs from here on; before, it is only published. */
+  readonly activeAt: number
+  /** It signs no more from here on (the next key's `activeAt`); undefined for the newest. */
+  readonly retiredAt?: number
+  /** PKCS #8 PEM, or where the driver's keys are encrypted at rest, what the key cipher made of it. */
+  readonly privateKey: string
+}
+
+export interface KeyStore {
+  /** @throws {Unavailable} */
+  readonly list: () => Promise<readonly StoredKey[]>
+  /**
+   * Replaces the whole set, only where it still is what the caller saw, so that of several replicas one wins.
+   * @param seen kids that the caller saw, in any order
+   * @returns whether it was replaced
+   */
+  readonly replace: (seen: readonly string[], next: readonly StoredKey[]) => Promise<boolean>
+}
+
+/** Append-only. Never throws into a request: what cannot be written is counted and told by health. */
+export interface AuditSink {
+  /** Queued, in state within 1 s. */
+  readonly append: (event: AuditEvent) => void
+  /** Resolves when the event is durable: for what a caller is told has happened. @throws {Unavailable} */
+  readonly commit: (event: AuditEvent) => Promise<void>
+  /** Newest last. @throws {Unavailable} */
+  readonly tail: (limit: number) => Promise<readonly AuditEvent[]>
+}
+
+/** One state, three drivers: memory, SQLite file, Redis. */
+export interface State {
+  readonly kind: 'memory' | 'file' | 'redis'
+  readonly labels: LabelStore
+  readonly revocations: RevocationStore
+  readonly keys: KeyStore
+  readonly audit: AuditSink
+  readonly feed: ChangeFeed
+  /** undefined while it answers, else why it does not. */
+  readonly fault: () => string | undefined
+  readonly close: () => Promise<void>
+}
+
+/** What own asks; answered from the near copy where it is fresh. */
+export interface OwnerLookup {
+  /**
+   * @param source name under `sources`, or undefined for Postern's own labels
+   * @throws {Unavailable}
+   */
+  readonly labels: (source: string | undefined, resource: string, id: string) => Soon<LookedUp>
+}
+
+export interface LookedUp {
+  readonly labels: Labels | undefined
+  readonly cache: 'hit' | 'miss'
+}
+
+/** What the revocation stage asks: memory only. */
+export interface RevocationCheck {
+  readonly check: (principal: Principal, nowMs: number) => 'clear' | 'revoked' | 'unavailable'
+}
+
+/** What exchange asks. */
+export interface TokenRequest {
+  readonly principal: Principal
+  /** SPIFFE ID of the workload that acts, for `act`. */
+  readonly workload: string | undefined
+  readonly audience: string
+  readonly scope: readonly string[]
+  /** Seconds. */
+  readonly ttl: number
+  /** `<kind>:<id>` on owner routes. */
+  readonly resource: string | undefined
+  readonly via: 'issuer' | { readonly sts: string }
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+export type TokenAnswer =
+  | { readonly kind: 'token'; readonly token: string; readonly cache: 'hit' | 'miss' }
+  | { readonly kind: 'refused'; readonly detail: string }
+  | { readonly kind: 'unavailable'; readonly detail: string }
+
+export interface DownstreamTokens {
+  readonly obtain: (request: TokenRequest) => Soon<TokenAnswer>
+}

@@ -1,0 +1,43 @@
+import type { JsonObject } from './json.ts'
+
+/** Who acts for a subject (RFC 8693 `act`), outermost first. */
+export interface Actor {
+  readonly issuer?: string
+  readonly subject: string
+  readonly actor?: Actor
+}
+
+/** Who the request is made for. */
+export interface Principal {
+  /** Name of the validator that identified it: the same subject from two validators is two people. */
+  readonly validator: string
+  readonly issuer: string
+  /** With the validator's `subject_namespace` before it; never empty. */
+  readonly subject: string
+  /** As the credential says it. */
+  readonly rawSubject: string
+  /** As presented, bounded by `may_assert`; without what they inherit. */
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly claims: JsonObject
+  /** `jti` (RFC 7519, section 4.1.7). */
+  readonly tokenId?: string
+  /** `iat`, seconds since the epoch; 0 where the credential has none. */
+  readonly issuedAt: number
+  /** `exp`, seconds since the epoch; Infinity for a credential without an end of its own. */
+  readonly expiresAt: number
+  readonly actor?: Actor
+  /** The end user named by `claims.end_user`, where it differs from the subject. */
+  readonly endUser?: string
+  /** Hash of the credential, or of the verified payload where the credential itself was not forwarded. */
+  readonly digest: string
+  /** The token as presented, where it was forwarded: what `via: sts` exchanges. Never logged. */
+  readonly subjectToken?: string
+}
+
+/** The peer that holds the client certificate. */
+export interface Workload {
+  /** `spiffe://<trust domain>/<path>` */
+  readonly id: string
+  readonly trustDomain: string
+}

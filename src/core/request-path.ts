@@ -1,0 +1,74 @@
+/** What a raw `:path` comes apart into. */
+export interface SplitPath {
+  readonly path: string
+  readonly segments: readonly string[]
+  readonly query: string
+  readonly encodedSlash: boolean
+}
+
+/** Bytes of a path, without its query. */
+export const maxPathLength = 8192
+
+// Controls (C0, DEL, C1) and `#` have no place anywhere; U+FFFD is what a decoder puts for bytes that are no UTF-8.
+const forbiddenAnywhere = /[\u0000-\u0020\u007f-\u009f#\ufffd]/
+// Before the `?`, only what RFC 3986 allows in a path, without `;` (path parameters: servers disagree on them).
+const plainPath = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]*$/
+const dotSegment = /^(?:\.|%2e){1,2}$/i
+// Encoded forms that a second decoding, or a less careful server, would give a meaning of their own.
+const refusedEscapes = /%(?:5c|25|3b|[01][0-9a-f]|7f)/i
+const brokenEscape = /%(?![0-9a-fA-F]{2})/
+const encodedSlash = /%2f/i
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decodeSegment(segment: string): string | undefined {
+  if (!segment.includes('%')) return segment
+  const bytes: number[] = []
+  for (let i = 0; i < segment.length; i++) {
+    if (segment[i] === '%') {
+      bytes.push(Number.parseInt(segment.slice(i + 1, i + 3), 16))
+      i += 2
+    } else bytes.push(segment.charCodeAt(i))
+  }
+  try {
+    const text = strictUtf8.decode(Uint8Array.from(bytes))
+    return /[\u0080-\u009f]/.test(text) ? undefined : text
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Takes a raw `:path` apart and decodes its segments once (RFC 3986, section 3.3), refusing what two parsers
+ * could read differently. A trailing slash is an empty last segment; `/` alone has none.
+ * @param raw `request.http.path` of the CheckRequest: with the query
+ * @returns the parts, or what is wrong with it
+ */
+export function splitPath(raw: string): SplitPath | string {
+  if (forbiddenAnywhere.test(raw)) return 'the path holds a control character, white space, "#", or bytes that are no UTF-8'
+  const mark = raw.indexOf('?')
+  const path = mark < 0 ? raw : raw.slice(0, mark)
+  const query = mark < 0 ? '' : raw.slice(mark + 1)
+  if (!path.startsWith('/')) return 'the path does not begin with "/"'
+  if (path.length > maxPathLength) return `the path is longer than ${maxPathLength} bytes`
+  if (!plainPath.test(path)) return 'the path holds a character that has to be percent-encoded, a backslash, or ";"'
+  if (path === '/') return { path, segments: [], query, encodedSlash: false }
+  const segments = path.slice(1).split('/')
+  const last = segments.length - 1
+  for (const [i, segment] of segments.entries()) {
+    if (segment === '' && i < last) return 'the path holds an empty segment'
+    // An encoded slash may be data; what stands between two of them must then be no dot segment either.
+    const parts = encodedSlash.test(segment) ? segment.split(/%2f/i) : [segment]
+    if (parts.length > 1 && parts.includes('')) return 'the path holds an empty segment'
+    if (parts.some((part) => dotSegment.test(part))) return 'the path holds a dot segment'
+  }
+  if (!path.includes('%')) return { path, segments, query, encodedSlash: false }
+  if (brokenEscape.test(path)) return 'the path holds "%" without two hex digits'
+  if (refusedEscapes.test(path)) return 'the path holds an encoded backslash, percent sign, semicolon or control character'
+  const decoded: string[] = []
+  for (const segment of segments) {
+    const text = decodeSegment(segment)
+    if (text === undefined) return 'the path is no UTF-8 when decoded'
+    decoded.push(text)
+  }
+  return { path, segments: decoded, query, encodedSlash: encodedSlash.test(path) }
+}

@@ -1,0 +1,48 @@
+import type { Soon } from './ports.ts'
+import type { Principal, Workload } from './principal.ts'
+import type { Deny } from './reasons.ts'
+import type { Request } from './request.ts'
+
+/** The one presented credential that validators compete for. */
+export interface Credential {
+  /** The `Authorization` value as sent; undefined where only payloads verified by Envoy were presented. */
+  readonly authorization: string | undefined
+  /** Scheme in lower case (RFC 9110, section 11.1), empty where the value has none. */
+  readonly scheme: string
+  /** What follows the scheme and one space, untouched. */
+  readonly token: string
+  /** The token's parts, where it has the form of a JWT in compact serialization; parsed once, unverified. */
+  readonly jwt: UnverifiedJwt | undefined
+}
+
+/** A JWT's parts before anything is verified: fit to choose a validator by, and for nothing else. */
+export interface UnverifiedJwt {
+  readonly header: { readonly [name: string]: unknown }
+  readonly payload: import('./json.ts').JsonObject
+}
+
+export interface Presentation {
+  readonly request: Request
+  readonly credential: Credential
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** abstain: not mine. A {@link Deny} rejects: it does not stop the chain, and the first one is the reason given. */
+export type Verdict = 'abstain' | Principal | Deny
+
+/** Competes for the presented credential. */
+export interface BearerValidator {
+  readonly name: string
+  readonly presents: 'bearer'
+  readonly identify: (presentation: Presentation) => Soon<Verdict>
+}
+
+/** Identifies by the client certificate, only where no credential was presented. */
+export interface CertificateValidator {
+  readonly name: string
+  readonly presents: 'certificate'
+  readonly identify: (workload: Workload, now: number) => Verdict
+}
+
+export type Validator = BearerValidator | CertificateValidator

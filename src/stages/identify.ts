@@ -1,0 +1,107 @@
+import type { Stage } from '../check/stage.ts'
+import { readCredential } from '../core/credential.ts'
+import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
+import { type JsonObject, sameJson } from '../core/json.ts'
+import type { Soon } from '../core/ports.ts'
+import type { Workload } from '../core/principal.ts'
+import { Deny, deny } from '../core/reasons.ts'
+import type { BearerValidator, CertificateValidator, Credential, Presentation, Validator, Verdict } from '../core/validator.ts'
+
+/** A rejection of one validator, whoever wins in the end. */
+export interface Rejection {
+  readonly validator: string
+  readonly reason: Deny['reason']
+  readonly detail: string
+  readonly route: string
+  readonly path: string
+}
+
+export interface IdentifyOptions {
+  /** In the order of the policy file. */
+  readonly validators: readonly Validator[]
+  /** The peer by `source.principal`, else by `source.certificate`; undefined where neither is a SPIFFE ID. */
+  readonly peer: (state: Routed) => Workload | undefined
+  readonly onRejection: (rejection: Rejection) => void
+}
+
+const nothingPresented: Credential = { authorization: undefined, scheme: '', token: '', jwt: undefined }
+
+/**
+ * Who is asking. Validators compete for the one presented credential, in order, and the first that identifies
+ * wins; a rejection does not stop the chain, and the first one is the reason given. Only where nothing was
+ * presented may the client certificate identify.
+ */
+export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
+  const bearers = options.validators.filter((v): v is BearerValidator => v.presents === 'bearer')
+  const certificates = options.validators.filter((v): v is CertificateValidator => v.presents === 'certificate')
+  return {
+    name: 'identify',
+    run: (state) => {
+      const workload = options.peer(state)
+      noteWorkload(state, workload)
+      const credential = presented(state)
+      if (credential instanceof Deny) return credential
+      if (credential === undefined) return byCertificate(state, workload, certificates)
+      return compete(state, { request: state.request, credential, now: state.now }, bearers, 0, undefined, options.onRejection)
+    },
+  }
+}
+
+/** The one credential, or what Envoy verified of it; `authorization: keep` leaves both to the upstream. */
+function presented(state: Routed): Credential | Deny | undefined {
+  if (state.route.authorization === 'keep') return undefined
+  const { request, policy } = state
+  let payload: JsonObject | undefined
+  for (const key of policy.metadataKeys) {
+    const found = request.verifiedPayload(key)
+    if (found === undefined) continue
+    if (payload !== undefined && !sameJson(payload, found)) return deny('conflicting_credentials', 'Envoy verified two different tokens')
+    payload = found
+  }
+  const authorization = request.header('authorization')
+  if (authorization !== undefined) return readCredential(authorization)
+  return payload === undefined ? undefined : nothingPresented
+}
+
+function byCertificate(state: Routed, workload: Workload | undefined, validators: readonly CertificateValidator[]): Identified | Deny {
+  if (workload) {
+    for (const validator of validators) {
+      if (state.route.validators && !state.route.validators.has(validator.name)) continue
+      const verdict = validator.identify(workload, state.now)
+      if (verdict === 'abstain') continue
+      return verdict instanceof Deny ? verdict : identified(state, verdict)
+    }
+  }
+  return deny('no_credential', 'no credential was presented')
+}
+
+/** Asks one validator after the other; goes on synchronously until one has to wait. */
+function compete(
+  state: Routed,
+  presentation: Presentation,
+  validators: readonly BearerValidator[],
+  from: number,
+  first: Deny | undefined,
+  onRejection: IdentifyOptions['onRejection'],
+): Soon<Identified | Deny> {
+  let rejection = first
+  for (let i = from; i < validators.length; i++) {
+    const validator = validators[i]!
+    if (state.route.validators && !state.route.validators.has(validator.name)) continue
+    const judge = (verdict: Verdict): Identified | undefined => {
+      if (verdict === 'abstain') return undefined
+      if (!(verdict instanceof Deny)) return identified(state, verdict)
+      const { reason, detail } = verdict
+      onRejection({ validator: validator.name, reason, detail, route: state.route.id, path: state.target.path })
+      rejection ??= verdict
+      return undefined
+    }
+    const verdict = validator.identify(presentation)
+    if (verdict instanceof Promise) {
+      return verdict.then((late) => judge(late) ?? compete(state, presentation, validators, i + 1, rejection, onRejection))
+    }
+    const who = judge(verdict)
+    if (who) return who
+  }
+  return rejection ?? deny('no_validator_admitted', 'a credential was presented, and every validator abstained')
+}

@@ -1,0 +1,54 @@
+import type { Stage } from '../check/stage.ts'
+import { type Normalized, normalized, type Received } from '../core/facts.ts'
+import { type Deny, deny } from '../core/reasons.ts'
+import type { Request, Target } from '../core/request.ts'
+import { splitPath } from '../core/request-path.ts'
+
+/** RFC 9110, section 5.6.2. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/
+/** A host after lower-casing, without port: a name, an IPv4 address, or an IPv6 address in brackets. */
+const hostName = /^(?:[a-z0-9_](?:[a-z0-9._-]{0,253}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])$/
+const port = /:\d{1,5}$/
+/** An element of `Authorization` after a comma that is a parameter of the first scheme, not a second credential. */
+const authParam = /^[\t ]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=(?:"[^"\\]*"|[!#$%&'*+.^_`|~0-9A-Za-z/=-]*)[\t ]*$/
+
+/**
+ * Refuses what two parsers could read differently, and makes the target that routes are matched on.
+ * Denies `bad_request`.
+ */
+export const normalize: Stage<Received, Normalized> = {
+  name: 'normalize',
+  run: (state) => {
+    const target = readTarget(state.request)
+    return 'segments' in target ? normalized(state, target) : target
+  },
+}
+
+function readTarget(request: Request): Target | Deny {
+  if (!token.test(request.method)) return deny('bad_request', 'the method is not a token')
+  const host = readHost(request)
+  if (typeof host !== 'string') return host
+  if (request.headerCount('authorization') > 1 || severalCredentials(request.header('authorization'))) {
+    return deny('bad_request', 'more than one Authorization')
+  }
+  const path = splitPath(request.path)
+  if (typeof path === 'string') return deny('bad_request', path)
+  return { method: request.method, host, ...path }
+}
+
+/** Envoy joins two `Host` fields with a comma; none of the names that pass here holds one. */
+function readHost(request: Request): string | Deny {
+  if (request.headerCount('host') > 1) return deny('bad_request', 'more than one Host')
+  if (request.host === '') return ''
+  let host = request.host.toLowerCase().replace(port, '')
+  if (host.endsWith('.')) host = host.slice(0, -1)
+  return hostName.test(host) ? host : deny('bad_request', 'the host is neither a name nor an address')
+}
+
+/** Whether a comma-joined value holds more than one credential: schemes whose credential is a token68 never hold a comma. */
+function severalCredentials(value: string | undefined): boolean {
+  if (value === undefined || !value.includes(',')) return false
+  const [first = '', ...rest] = value.split(',')
+  const space = first.trimStart().indexOf(' ')
+  return space < 0 || !authParam.test(first.trimStart().slice(space + 1)) || !rest.every((element) => authParam.test(element))
+}
