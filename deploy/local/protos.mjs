@@ -1,0 +1,104 @@
+/**
+ * Compiles proto/served.proto, with the official files that it imports, into proto/served.json: the JSON form of
+ * protobufjs, for `fromJSON` of @grpc/proto-loader. Field names stay as in the .proto files (keepCase), as Envoy's
+ * documentation and gRPC reflection write them. Only what the served services reach is kept, without comments.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { checkout } from './cache.mjs'
+
+const services = ['envoy.service.auth.v3.Authorization', 'grpc.health.v1.Health']
+const xds = join(checkout, 'node_modules/@grpc/grpc-js-xds/deps')
+const includes = [
+  join(checkout, 'proto'),
+  ...['envoy-api', 'googleapis', 'protoc-gen-validate', 'xds'].map((name) => join(xds, name)),
+  join(checkout, 'node_modules/grpc-health-check/proto'),
+]
+
+// protobufjs comes with @grpc/proto-loader, so it is looked for from there. Loading the loader also teaches protobufjs
+// google/protobuf/descriptor.proto, which the annotations in Envoy's files extend.
+const loader = createRequire(import.meta.url).resolve('@grpc/proto-loader')
+const fromLoader = createRequire(loader)
+fromLoader(loader)
+const protobuf = fromLoader('protobufjs')
+
+const root = new protobuf.Root()
+root.resolvePath = (/** @type {string} */ _origin, /** @type {string} */ target) => {
+  for (const folder of includes) {
+    const path = join(folder, target)
+    if (existsSync(path)) return path
+  }
+  // protobufjs carries google/protobuf/*.proto itself.
+  if (protobuf.common.get(target)) return target
+  throw new Error(`${target} is imported, but is in none of ${includes.join(', ')}`)
+}
+root.loadSync('served.proto', { keepCase: true })
+root.resolveAll()
+
+const kept = new Set()
+for (const name of services) keep(root.lookupService(name))
+const json = prune(root.toJSON({ keepComments: false }), '')
+
+const target = join(checkout, 'proto/served.json')
+const text = `${JSON.stringify(json)}\n`
+if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
+  writeFileSync(`${target}.${process.pid}`, text)
+  renameSync(`${target}.${process.pid}`, target)
+}
+
+/** Marks a service, message or enum, and all that it needs. @param {any} thing */
+function keep(thing) {
+  const name = thing.fullName.slice(1)
+  if (kept.has(name)) return
+  kept.add(name)
+  for (const method of thing.methodsArray ?? []) {
+    keep(method.resolvedRequestType)
+    keep(method.resolvedResponseType)
+  }
+  for (const field of thing.fieldsArray ?? []) {
+    if (field.resolvedType) keep(field.resolvedType)
+  }
+}
+
+/**
+ * Drops what is not marked, and the options of extensions (`(validate.rules)` and the like), which Postern does not serve.
+ * @param {any} node @param {string} name its full name
+ * @returns {any} undefined when nothing in it is kept
+ */
+function prune(node, name) {
+  const nested = {}
+  for (const [child, value] of Object.entries(node.nested ?? {})) {
+    const left = prune(value, name === '' ? child : `${name}.${child}`)
+    if (left !== undefined) Object.assign(nested, { [child]: left })
+  }
+  const marked = kept.has(name)
+  const holds = Object.keys(nested).length > 0
+  if (!marked && !holds && name !== '') return undefined
+  const own = marked ? plain(name.startsWith('google.protobuf.') ? inSnakeCase(node) : node) : {}
+  delete own.nested
+  if (!marked && node.edition !== undefined) own.edition = node.edition
+  return holds ? { ...own, nested } : own
+}
+
+/** protobufjs carries google/protobuf/*.proto in camel case only; here the fields get their official names. @param {any} type */
+function inSnakeCase(type) {
+  const snake = (/** @type {string} */ text) => text.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  const fields = Object.entries(type.fields ?? {}).map(([field, value]) => [snake(field), value])
+  const oneofs = Object.entries(type.oneofs ?? {}).map(([oneof, value]) => [oneof, { oneof: value.oneof.map(snake) }])
+  return { ...type, ...(type.fields && { fields: Object.fromEntries(fields) }), ...(type.oneofs && { oneofs: Object.fromEntries(oneofs) }) }
+}
+
+/** @param {any} node @returns {any} a copy without extension options, at every depth */
+function plain(node) {
+  if (Array.isArray(node)) return node.map(plain)
+  if (typeof node !== 'object' || node === null) return node
+  const copy = {}
+  for (const [key, value] of Object.entries(node)) {
+    if (key.startsWith('(') || key === 'parsedOptions' || key === 'nested' || key === 'extensions') continue
+    const left = plain(value)
+    if (key === 'options' && Object.keys(left).length === 0) continue
+    Object.assign(copy, { [key]: left })
+  }
+  return copy
+}

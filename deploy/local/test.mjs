@@ -1,0 +1,191 @@
+/**
+ * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
+ *
+ *   npm test                          everything
+ *   npm test -- unit e2e              some groups: checks unit contract e2e keycloak faults
+ *   npm test -- test/core             only files whose path holds this
+ *   npm test -- --grep 'no_route'     only tests whose title matches
+ *
+ * Exit code 0 when nothing failed, 1 when something did, 2 for wrong arguments. The last line is `N passed, N failed, N skipped`.
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { step } from './cache.mjs'
+import { CommandError, run, SetupError } from './command.mjs'
+import { ensureEnvoy } from './envoy.mjs'
+import { ensureKeycloak } from './keycloak.mjs'
+import { ensureNode } from './node.mjs'
+import { ensureBuild, ensurePackages } from './packages.mjs'
+import { ensureRedis } from './redis.mjs'
+import { ensureAgentcubeSdk } from './sdk.mjs'
+import { runMocha, testFiles } from './suites.mjs'
+
+const minutes = 60_000
+/** Folders under test/ that need real servers, in the order in which they run; every other folder is `unit`. */
+const served = { contract: 5 * minutes, e2e: 8 * minutes, keycloak: 6 * minutes, faults: 8 * minutes }
+const groups = { checks: 0, unit: 5 * minutes, ...served }
+
+/** @typedef {keyof typeof groups} Group */
+
+const { values, positionals } = readArguments()
+const chosen = /** @type {Group[]} */ (positionals.filter((word) => word in groups))
+const paths = positionals.filter((word) => !(word in groups))
+const narrowed = chosen.length > 0 || paths.length > 0 || values.grep !== undefined
+const filesOf = listFiles()
+const wanted = /** @type {Group[]} */ (Object.keys(groups)).filter((group) =>
+  group === 'checks' ? !narrowed || chosen.includes('checks') : filesOf[group].length > 0,
+)
+const totals = { passed: 0, failed: 0, skipped: 0 }
+/** @type {string[]} */
+const problems = []
+const folder = mkdtempSync(join(tmpdir(), 'postern-test-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']))
+  process.on(name, () => process.exit(128 + constants.signals[name]))
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error
+  process.stdout.write(`${error.message}\n`)
+  totals.failed += 1
+  process.exitCode = finish()
+}
+
+async function main() {
+  await ensurePackages()
+  const node = await ensureNode()
+  /** @type {Record<string, string>} */
+  const env = { POSTERN_TEST_NODE: node, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` }
+  await check('build', ensureBuild)
+  if (wanted.includes('checks')) {
+    await check('biome check', () => run(node, ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'], { env }))
+    await check('tsc --noEmit', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit'], { env }))
+  }
+  const withServers = wanted.some((group) => group in served)
+  if (wanted.some((group) => group !== 'checks')) env.POSTERN_TEST_REDIS = await ensureRedis()
+  if (withServers) await fetchServers(env)
+  for (const group of wanted) {
+    if (group !== 'checks') await runGroup(group, node, env)
+  }
+  if (wanted.some((group) => group !== 'checks') && values.grep === undefined) await printCoverage(node)
+  if (withServers) {
+    const said = env.POSTERN_TEST_DOCKER ? 'answered: testcontainers took part' : 'did not answer: native servers only'
+    process.stdout.write(`A Docker engine ${said}.\n`)
+  }
+  return finish()
+}
+
+/** @param {Record<string, string>} env is added to */
+async function fetchServers(env) {
+  env.POSTERN_TEST_ENVOY = await ensureEnvoy()
+  env.POSTERN_TEST_SDK_PYTHON = await ensureAgentcubeSdk()
+  if (wanted.includes('keycloak') || wanted.includes('faults')) {
+    const keycloak = await ensureKeycloak()
+    if ('home' in keycloak) {
+      env.POSTERN_TEST_KEYCLOAK = keycloak.home
+      env.POSTERN_TEST_JAVA = keycloak.java
+    } else if (process.env.CI === 'true') throw new SetupError(`${keycloak.reason}; in CI its tests must run`)
+    else process.stdout.write(`Without Keycloak: ${keycloak.reason}\n`)
+  }
+  try {
+    await run('docker', ['info'], { limit: 3_000 })
+    env.POSTERN_TEST_DOCKER = '1'
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+  }
+}
+
+/** @param {Exclude<Group, 'checks'>} group @param {string} node @param {Record<string, string>} env */
+async function runGroup(group, node, env) {
+  const files = filesOf[group]
+  if (group === 'keycloak' && env.POSTERN_TEST_KEYCLOAK === undefined) {
+    process.stdout.write(`\n${group}: skipped, ${files.length} files\n`)
+    totals.skipped += files.length
+    return
+  }
+  step(`tests: ${group}`)
+  process.stdout.write(`\n${group}\n`)
+  const result = await runMocha({
+    node,
+    files,
+    args: [...(values.grep === undefined ? [] : ['--grep', values.grep]), ...(process.env.CI === 'true' ? ['--forbid-only'] : [])],
+    env: { ...env, NODE_V8_COVERAGE: join(folder, 'coverage') },
+    totals: join(folder, `${group}.json`),
+    limit: groups[group],
+  })
+  totals.passed += result.passed
+  totals.failed += result.failed
+  totals.skipped += result.skipped
+  if (result.problem) problems.push(`${group}: ${result.problem}`)
+}
+
+/** Counts as one test. @param {string} name @param {() => Promise<unknown>} work */
+async function check(name, work) {
+  try {
+    await work()
+    totals.passed += 1
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    totals.failed += 1
+    problems.push(`${name} failed`)
+    process.stdout.write(`✗ ${name}\n${error.message}\n`)
+  }
+}
+
+/** @param {string} node */
+async function printCoverage(node) {
+  if (!existsSync(join(folder, 'coverage'))) return void process.stdout.write('No coverage: no test process came to its end.\n')
+  const args = [
+    'node_modules/c8/bin/c8.js',
+    'report',
+    '--temp-directory',
+    join(folder, 'coverage'),
+    '--all',
+    '--src',
+    'src',
+    '--include',
+    'src/**',
+  ]
+  try {
+    const text = await run(node, [...args, '--extension', '.ts', '--reporter', 'text-summary', '--reporter', 'lcovonly'])
+    process.stdout.write(`${text.trimEnd()}\n`)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    totals.failed += 1
+    problems.push(`coverage: ${error.message}`)
+  }
+}
+
+/** @returns {number} the exit code */
+function finish() {
+  for (const problem of problems) process.stdout.write(`✗ ${problem}\n`)
+  process.stdout.write(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`)
+  return totals.failed === 0 ? 0 : 1
+}
+
+/** @returns {Record<Exclude<Group, 'checks'>, string[]>} the files to run */
+function listFiles() {
+  const all = testFiles('test').filter((file) => paths.length === 0 || paths.some((path) => file.includes(path.replace(/^\.\//, ''))))
+  const groupOf = (/** @type {string} */ file) => {
+    const name = file.split('/')[1] ?? ''
+    return name in served ? name : 'unit'
+  }
+  const list = (/** @type {Exclude<Group, 'checks'>} */ group) =>
+    chosen.length > 0 && !chosen.includes(group) ? [] : all.filter((file) => groupOf(file) === group)
+  return { unit: list('unit'), contract: list('contract'), e2e: list('e2e'), keycloak: list('keycloak'), faults: list('faults') }
+}
+
+function readArguments() {
+  try {
+    const read = parseArgs({ options: { grep: { type: 'string', short: 'g' } }, allowPositionals: true })
+    const unknown = read.positionals.find((word) => !(word in groups) && !/[/.]/.test(word))
+    if (unknown === undefined) return read
+    process.stderr.write(`unknown group ${unknown}; there are ${Object.keys(groups).join(', ')}\n`)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+  }
+  process.exit(2)
+}

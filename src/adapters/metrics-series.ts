@@ -1,0 +1,82 @@
+import type { MetricObjectWithValues, MetricValue, MetricValueWithName, Registry } from 'prom-client'
+
+type Labels = Readonly<Record<string, string>>
+export type Value = MetricValue<string>
+
+/**
+ * Hands a registry a metric whose values are kept elsewhere and read when it is scraped. prom-client asks a
+ * metric for no more than `name` and `get()`; its own counters build a key from the labels at each count,
+ * which costs more than a whole check may.
+ */
+export function register(
+  registry: Registry,
+  type: 'counter' | 'gauge' | 'histogram',
+  name: string,
+  help: string,
+  values: () => readonly Value[],
+): void {
+  const get = async (): Promise<MetricObjectWithValues<Value>> =>
+    ({ name, help, type, aggregator: 'sum', values: [...values()] }) as unknown as MetricObjectWithValues<Value>
+  registry.registerMetric({ name, get } as unknown as Parameters<Registry['registerMetric']>[0])
+}
+
+/**
+ * A counter by one label whose values are not known beforehand, bounded: what comes after `most` values is
+ * counted under `other`.
+ */
+export class CountByLabel {
+  readonly #label: string
+  readonly #most: number
+  readonly #counts = new Map<string, number>()
+
+  constructor(label: string, known: readonly string[] = [], most = 100) {
+    this.#label = label
+    this.#most = most
+    for (const value of known) this.#counts.set(value, 0)
+  }
+
+  add(value: string): void {
+    const key = this.#counts.has(value) || this.#counts.size < this.#most ? value : 'other'
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+  }
+
+  values(): Value[] {
+    return [...this.#counts].map(([value, count]) => ({ value: count, labels: { [this.#label]: value } }))
+  }
+}
+
+/** A histogram of seconds in a typed array. */
+export class Durations {
+  readonly #bounds: readonly number[]
+  readonly #counts: Float64Array
+  #sum = 0
+
+  /** @param bounds upper bounds in seconds, ascending */
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds
+    this.#counts = new Float64Array(bounds.length + 1)
+  }
+
+  observe(seconds: number): void {
+    const bounds = this.#bounds
+    let i = 0
+    while (i < bounds.length && seconds > bounds[i]!) i++
+    this.#counts[i]!++
+    this.#sum += seconds
+  }
+
+  /** The lines of this histogram under `name`, with these labels. */
+  values(name: string, labels: Labels): Value[] {
+    const out: MetricValueWithName<string>[] = []
+    let total = 0
+    for (const [i, bound] of this.#bounds.entries()) {
+      total += this.#counts[i]!
+      out.push({ metricName: `${name}_bucket`, value: total, labels: { ...labels, le: String(bound) } })
+    }
+    total += this.#counts[this.#bounds.length]!
+    out.push({ metricName: `${name}_bucket`, value: total, labels: { ...labels, le: '+Inf' } })
+    out.push({ metricName: `${name}_sum`, value: this.#sum, labels })
+    out.push({ metricName: `${name}_count`, value: total, labels })
+    return out
+  }
+}

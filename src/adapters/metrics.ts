@@ -1,0 +1,138 @@
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
+import { CountByLabel, Durations, register, type Value } from './metrics-series.ts'
+
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+/** What is asked of other parts when metrics are scraped; each may be absent. */
+export interface MetricSources {
+  /** By name (`owner`, `token`): totals since the start, and how many entries there are now. */
+  readonly caches?: () => Readonly<Record<string, { readonly hits: number; readonly misses: number; readonly size?: number }>>
+  /** By name under `sts`. */
+  readonly breakers?: () => Readonly<Record<string, BreakerState>>
+  /** Milliseconds since the change feed was heard; Infinity or 0 where nobody else can change state. */
+  readonly feedAgeMs?: () => number
+  readonly stateUp?: () => boolean
+  /** Checks between request and answer now. */
+  readonly inFlight?: () => number
+}
+
+/** Everything that is counted, and the page that shows it. */
+export interface Metrics extends CheckMetrics {
+  /** A policy was taken into force. */
+  readonly policyInForce: (realm: string, revision: string, routeIds: readonly string[]) => void
+  readonly reloaded: (outcome: 'success' | 'refused') => void
+  /** `action:resource:identifier` scopes; only action and resource become a label. */
+  readonly tokenIssued: (scopes: readonly string[]) => void
+  readonly tokenRevoked: (level: string) => void
+  readonly adminAuth: (status: 'success' | 'denied' | 'limited') => void
+  /** An HTTP request to the admin or issuer listener; `endpoint` is a template, never a path. */
+  readonly request: (endpoint: string, seconds: number) => void
+  /** A check was turned away before it was decoded. */
+  readonly overloaded: () => void
+  readonly undecodable: () => void
+  /** An observer or a background job failed. */
+  readonly fault: (where: string) => void
+  /** The text format 0.0.4 of Prometheus. */
+  readonly expose: () => Promise<string>
+  readonly contentType: string
+}
+
+const httpBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const mostEndpoints = 60
+
+/** The label of a scope: `invoke:sandbox:s1` and `invoke:sandbox:*` are `invoke:sandbox`. */
+export const scopeLabel = (scope: string): string => scope.split(':', 2).join(':').slice(0, 64)
+
+export interface MetricsOptions {
+  readonly version: string
+  readonly sources?: MetricSources
+  /** Metrics of the process and of Node.js; left out by tests. */
+  readonly processMetrics?: boolean
+}
+
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry()
+  if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry })
+  const sources = options.sources ?? {}
+  const checks = createCheckMetrics(registry)
+
+  const counter = (name: string, help: string, values: () => readonly Value[]): void => register(registry, 'counter', name, help, values)
+  const gauge = (name: string, help: string, values: () => readonly Value[]): void => register(registry, 'gauge', name, help, values)
+  const single = (value: number | undefined): Value[] => (value === undefined ? [] : [{ value, labels: {} }])
+
+  const reloads = new CountByLabel('outcome', ['success', 'refused'])
+  const issued = new CountByLabel('scope')
+  const revoked = new CountByLabel('level', ['token', 'subject'])
+  const logins = new CountByLabel('status', ['success', 'denied', 'limited'])
+  const faults = new CountByLabel('where')
+  const endpoints = new Map<string, Durations>()
+  const policies = new Map<string, string>()
+  let overloads = 0
+  let undecodables = 0
+
+  gauge('postern_build_info', 'The version that runs', () => [{ value: 1, labels: { version: options.version } }])
+  gauge('postern_policy_info', 'The revision of the policy in force', () =>
+    [...policies].map(([realm, revision]) => ({ value: 1, labels: { realm, revision } })),
+  )
+  counter('postern_policy_reloads_total', 'Changed policy files by what became of them', () => reloads.values())
+  counter('postern_tokens_issued_total', 'Tokens minted, by action and resource of their scopes', () => issued.values())
+  counter('postern_tokens_revoked_total', 'Revocations by level', () => revoked.values())
+  counter('postern_admin_auth_total', 'Admin logins by what became of them', () => logins.values())
+  counter('postern_faults_total', 'Failures that stopped no request, by where', () => faults.values())
+  counter('postern_overloaded_total', 'Checks turned away because too many were in flight', () => single(overloads))
+  counter('postern_undecodable_total', 'Messages to the check port that were no CheckRequest', () => single(undecodables))
+  gauge('postern_in_flight', 'Checks between request and answer', () => single(sources.inFlight?.()))
+  gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)))
+  gauge('postern_feed_age_seconds', 'Time since the change feed was heard', () => {
+    const age = sources.feedAgeMs?.()
+    return single(age === undefined ? undefined : Number.isFinite(age) ? Math.max(0, age) / 1000 : 0)
+  })
+  gauge('postern_breaker_open', 'Whether the breaker of a token service is open (1), half open (0.5) or closed (0)', () =>
+    Object.entries(sources.breakers?.() ?? {}).map(([sts, state]) => ({
+      value: state === 'open' ? 1 : state === 'closed' ? 0 : 0.5,
+      labels: { sts },
+    })),
+  )
+  counter('postern_cache_lookups_total', 'Look-ups in near caches', () =>
+    Object.entries(sources.caches?.() ?? {}).flatMap(([cache, { hits, misses }]) => [
+      { value: hits, labels: { cache, result: 'hit' } },
+      { value: misses, labels: { cache, result: 'miss' } },
+    ]),
+  )
+  gauge('postern_cache_entries', 'Entries in near caches', () =>
+    Object.entries(sources.caches?.() ?? {}).flatMap(([cache, { size }]) =>
+      size === undefined ? [] : [{ value: size, labels: { cache } }],
+    ),
+  )
+  const requestName = 'postern_request_duration_seconds'
+  register(registry, 'histogram', requestName, 'Requests to the admin and issuer listeners', () =>
+    [...endpoints].flatMap(([endpoint, durations]) => durations.values(requestName, { endpoint })),
+  )
+
+  return {
+    ...checks,
+    policyInForce: (realm, revision, routeIds) => {
+      policies.set(realm, revision)
+      checks.keepRoutes(routeIds)
+    },
+    reloaded: (outcome) => reloads.add(outcome),
+    tokenIssued: (scopes) => {
+      if (scopes.length === 0) issued.add('')
+      for (const label of new Set(scopes.map(scopeLabel))) issued.add(label)
+    },
+    tokenRevoked: (level) => revoked.add(level),
+    adminAuth: (status) => logins.add(status),
+    request: (endpoint, seconds) => {
+      const key = endpoints.has(endpoint) || endpoints.size < mostEndpoints ? endpoint : 'other'
+      const durations = endpoints.get(key) ?? new Durations(httpBounds)
+      endpoints.set(key, durations)
+      durations.observe(seconds)
+    },
+    overloaded: () => void overloads++,
+    undecodable: () => void undecodables++,
+    fault: (where) => faults.add(where),
+    expose: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}

@@ -1,0 +1,75 @@
+import type { State } from '../core/ports.ts'
+import { createChanges } from './changes.ts'
+import { redisAudit } from './redis-audit.ts'
+import { redisKeys } from './redis-keys.ts'
+import { redisLabels } from './redis-labels.ts'
+import { createRedisLink } from './redis-link.ts'
+import type { RedisPlace } from './redis-options.ts'
+import { redisRevocations } from './redis-revocations.ts'
+import { checkRealm } from './state-refused.ts'
+
+export interface RedisStateOptions {
+  readonly place: RedisPlace
+  readonly realm: string
+  /** Told when Redis begins to fail, and with undefined when it answers again. */
+  readonly onFault?: (fault: string | undefined) => void
+}
+
+/**
+ * State that replicas share. Opens whether or not Redis is there (`fault` says why not), and recovers by itself.
+ * Label changes are told of the resources that this handle has read; revocations and keys always.
+ *
+ * An ACL user needs, beside what redis-link.ts names: `~postern:<realm>:* +hgetall +hset +hvals +hlen +hexists +del +multi
+ * +exec +eval +exists +xadd +xrange +xrevrange +xdel`.
+ * @throws {StateRefused} for a place or realm that cannot be understood
+ */
+export async function openRedisState(options: RedisStateOptions): Promise<State> {
+  const { place, realm, onFault } = options
+  checkRealm(realm)
+  const keysKey = `postern:${realm}:keys`
+  const revocationsKey = `postern:${realm}:revocations`
+  const changes = createChanges()
+
+  const invalidated = (names: readonly string[] | null) => {
+    if (names === null) {
+      restored()
+      void track()
+      return
+    }
+    for (const name of names) {
+      const resource = labels.resourceAt(name)
+      if (resource !== undefined) changes.tell({ kind: 'label', source: undefined, ...resource })
+      else if (name === keysKey || name === revocationsKey) {
+        // An invalidation ends the tracking of its key. Asked again before anyone is told, so that nothing is missed.
+        void track()
+        changes.tell({ kind: name === keysKey ? 'keys' : 'revocations' })
+      }
+    }
+  }
+  const restored = () => {
+    revocations.forget()
+    changes.tellAll()
+  }
+  const track = () => link.run((redis) => redis.exists(keysKey, revocationsKey)).catch(() => {})
+
+  const link = createRedisLink({ place, invalidated, restored, prepare: (redis) => redis.exists(keysKey, revocationsKey), onFault })
+  const labels = redisLabels(link, realm, (resource, id) => changes.tell({ kind: 'label', source: undefined, resource, id }))
+  const revocations = redisRevocations(link, revocationsKey)
+  const audit = redisAudit(link, realm, `postern:${realm}:audit`)
+
+  await link.start()
+
+  return {
+    kind: 'redis',
+    labels,
+    revocations,
+    keys: redisKeys(link, keysKey),
+    audit,
+    feed: { subscribe: changes.subscribe, heardAt: link.heardAt },
+    fault: link.fault,
+    close: async () => {
+      await audit.close()
+      await link.close()
+    },
+  }
+}

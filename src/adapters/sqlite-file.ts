@@ -1,0 +1,121 @@
+import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { StateRefused } from './state-refused.ts'
+
+/** Marks a file as ours (`PRAGMA application_id`): "pstn". */
+const applicationId = 0x7073746e
+/** `PRAGMA user_version` that this code reads and writes. */
+export const schemaVersion = 1
+
+// `changes` is fed by triggers, so that a row written by any other hand (the sqlite3 shell too) is told alike.
+const changed = (table: string, kind: string, when: 'INSERT' | 'UPDATE' | 'DELETE', resource = 'NULL', id = 'NULL') => {
+  const row = when === 'DELETE' ? 'OLD' : 'NEW'
+  return `CREATE TRIGGER ${table}_${when.toLowerCase()} AFTER ${when} ON ${table} BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (${row}.realm, '${kind}', ${resource}, ${id}); END;`
+}
+
+const schema = `
+CREATE TABLE labels (realm TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL,
+  PRIMARY KEY (realm, resource, id)) WITHOUT ROWID;
+CREATE TABLE revocations (realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
+  PRIMARY KEY (realm, level, target, at)) WITHOUT ROWID;
+CREATE INDEX revocations_until ON revocations (until);
+CREATE TABLE keys (realm TEXT NOT NULL, kid TEXT NOT NULL, algorithm TEXT NOT NULL, created_at REAL NOT NULL, active_at REAL NOT NULL,
+  retired_at REAL, private_key TEXT NOT NULL, PRIMARY KEY (realm, kid)) WITHOUT ROWID;
+CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
+CREATE UNIQUE INDEX audit_id ON audit (realm, id);
+CREATE TRIGGER audit_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, kind TEXT NOT NULL, resource TEXT, id TEXT);
+${changed('labels', 'label', 'INSERT', 'NEW.resource', 'NEW.id')}
+${changed('labels', 'label', 'UPDATE', 'NEW.resource', 'NEW.id')}
+${changed('labels', 'label', 'DELETE', 'OLD.resource', 'OLD.id')}
+${changed('revocations', 'revocations', 'INSERT')}
+${changed('revocations', 'revocations', 'UPDATE')}
+${changed('keys', 'keys', 'INSERT')}
+${changed('keys', 'keys', 'UPDATE')}
+${changed('keys', 'keys', 'DELETE')}
+`
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'error'
+
+/** `sqlite3_errcode` without its extension (https://sqlite.org/rescode.html), or undefined for another error. */
+export function sqliteCode(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined
+}
+
+/** Makes the file with mode 0600 before SQLite does with whatever the umask says; its -wal and -shm inherit the mode. */
+function makePrivate(path: string): void {
+  let descriptor: number | undefined
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+    const mode = fstatSync(descriptor).mode & 0o777
+    if ((mode & 0o077) !== 0)
+      throw new StateRefused(`state file ${path} has mode 0${mode.toString(8)}: expected 0600, for it holds signing keys (chmod 600 it)`)
+  } catch (error) {
+    if (error instanceof StateRefused) throw error
+    throw new StateRefused(
+      `state file ${path} cannot be opened for writing (${codeOf(error)}): expected a file or folder that this user may write`,
+    )
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
+function refusal(path: string, error: unknown): StateRefused {
+  const code = sqliteCode(error)
+  if (code === 11 || code === 26)
+    return new StateRefused(`state file ${path} is damaged or no SQLite database: restore it from a backup, or move it away to begin anew`)
+  if (code === 5 || code === 6) return new StateRefused(`state file ${path} is locked by another process that does not let go of it`)
+  if (code === 8) return new StateRefused(`state file ${path} is on a read-only file system: expected one that can be written`)
+  if (code === 13) return new StateRefused(`state file ${path} cannot be written: the disk is full`)
+  return new StateRefused(`state file ${path} cannot be used (SQLite ${code ?? codeOf(error)})`)
+}
+
+const pragma = (database: DatabaseSync, name: string): unknown => database.prepare(`PRAGMA ${name}`).get()?.[name]
+
+function migrate(database: DatabaseSync, path: string): void {
+  // Immediate: of several processes that start at once, one makes the tables and the others find them.
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const version = pragma(database, 'user_version')
+    const application = pragma(database, 'application_id')
+    const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count']
+    if (application !== applicationId && tables !== 0)
+      throw new StateRefused(`state file ${path} is a database of something else: name a file of our own`)
+    if (typeof version !== 'number' || version > schemaVersion)
+      throw new StateRefused(
+        `state file ${path} has schema version ${version}, and this program knows ${schemaVersion}: run the newer program that wrote it`,
+      )
+    if (tables === 0) database.exec(`${schema} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`)
+    database.exec('COMMIT')
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+/**
+ * Opens the database, and makes its tables where it is new.
+ * @param timeout milliseconds to wait for another writer (`busy_timeout`)
+ * @throws {StateRefused} for a file that cannot be written, is read by others, damaged, foreign or of a newer schema
+ */
+export function openDatabase(path: string, timeout: number): DatabaseSync {
+  makePrivate(path)
+  let database: DatabaseSync | undefined
+  try {
+    // Setting up may wait for another process that does the same; what runs later waits only `timeout`.
+    database = new DatabaseSync(path, { timeout: 5000 })
+    database.exec('PRAGMA journal_mode = WAL')
+    // In WAL, FULL syncs each commit: what was acknowledged survives a loss of power.
+    database.exec('PRAGMA synchronous = FULL')
+    migrate(database, path)
+    database.exec(`PRAGMA busy_timeout = ${timeout}`)
+    return database
+  } catch (error) {
+    database?.close()
+    throw error instanceof StateRefused ? error : refusal(path, error)
+  }
+}

@@ -1,0 +1,132 @@
+import type { AuditEvent } from '../core/audit-event.ts'
+import { type LabelRecord, type Revocation, type State, type StoredKey, Unavailable } from '../core/ports.ts'
+import { createAuditQueue } from './audit-queue.ts'
+import { openSqliteFeed } from './sqlite-feed.ts'
+import { openDatabase } from './sqlite-file.ts'
+import { openSqliteWriter } from './sqlite-writer.ts'
+import type { Write } from './sqlite-writes.ts'
+import { checkRealm } from './state-refused.ts'
+
+export interface SqliteStateOptions {
+  readonly path: string
+  readonly realm: string
+  /** Told when state begins to fail, and with undefined when it answers again. */
+  readonly onFault?: (fault: string | undefined) => void
+}
+
+/** Milliseconds that a read on the checking thread may wait for a lock (WAL readers wait for nobody but recovery). */
+const readTimeout = 50
+
+/** A damaged row has labels that nobody can read, which is no label: the owner check then fails. */
+function parseLabels(text: unknown): LabelRecord {
+  try {
+    const entries: unknown = JSON.parse(String(text))
+    if (Array.isArray(entries))
+      return { labels: new Map(entries.filter((e): e is [string, string] => typeof e?.[0] === 'string' && typeof e[1] === 'string')) }
+  } catch {}
+  return { labels: new Map() }
+}
+
+const storedKey = (row: Record<string, unknown>): StoredKey => ({
+  kid: String(row['kid']),
+  algorithm: 'ES256',
+  createdAt: Number(row['created_at']),
+  activeAt: Number(row['active_at']),
+  ...(row['retired_at'] === null ? {} : { retiredAt: Number(row['retired_at']) }),
+  privateKey: String(row['private_key']),
+})
+
+const revocation = (row: Record<string, unknown>): Revocation => ({
+  level: row['level'] === 'subject' ? 'subject' : 'token',
+  target: String(row['target']),
+  at: Number(row['at']),
+  until: Number(row['until']),
+})
+
+/**
+ * State in one SQLite file, for any number of processes of one host. Reads are synchronous; writes go to a thread.
+ * @throws {StateRefused} where the file cannot be used
+ */
+export async function openSqliteState(options: SqliteStateOptions): Promise<State> {
+  const { path, realm, onFault } = options
+  checkRealm(realm)
+  const database = openDatabase(path, readTimeout)
+  const writer = openSqliteWriter(path, realm)
+  const readLabels = database.prepare('SELECT labels FROM labels WHERE realm = ? AND resource = ? AND id = ?')
+  const listRevocations = database.prepare('SELECT level, target, at, until FROM revocations WHERE realm = ? AND until >= ?')
+  const listKeys = database.prepare('SELECT * FROM keys WHERE realm = ? ORDER BY created_at, kid')
+  const tailAudit = database.prepare('SELECT event FROM audit WHERE realm = ? ORDER BY seq DESC LIMIT ?')
+
+  const faults: { read?: string | undefined; write?: string | undefined } = {}
+  const fault = () => faults.read ?? faults.write
+  const failing = (what: 'read' | 'write', now: string | undefined) => {
+    const before = fault()
+    faults[what] = now
+    if (fault() !== before) onFault?.(fault())
+  }
+
+  const read = <T>(statement: () => T): T => {
+    try {
+      return statement()
+    } catch {
+      const failure = new Unavailable(`state file ${path} cannot be read`)
+      failing('read', failure.message)
+      throw failure
+    }
+  }
+
+  const feed = openSqliteFeed(database, realm, (now) => failing('read', now && `state file ${path}: ${now}`))
+  const write = async (asked: Write): Promise<boolean> => {
+    try {
+      const result = await writer.run(asked)
+      failing('write', undefined)
+      return result
+    } catch (error) {
+      const failure = error instanceof Unavailable ? error : new Unavailable(`state file ${path} cannot be written`)
+      failing('write', failure.message)
+      throw failure
+    } finally {
+      // Whoever waits for the write may then rely on every near copy of this process.
+      if (asked.kind !== 'audit') feed.poll()
+    }
+  }
+
+  const audit = createAuditQueue({ realm, write: async (events) => void (await write({ kind: 'audit', events })) })
+
+  return {
+    kind: 'file',
+    labels: {
+      read: (resource, id) => {
+        const row = read(() => readLabels.get(realm, resource, id))
+        return row === undefined ? undefined : parseLabels(row['labels'])
+      },
+      write: async (resource, id, labels) => void (await write({ kind: 'write', resource, id, labels: [...labels] })),
+      remove: (resource, id) => write({ kind: 'remove', resource, id }),
+    },
+    revocations: {
+      list: () => read(() => listRevocations.all(realm, Date.now() / 1000)).map(revocation),
+      append: async (revocation) => void (await write({ kind: 'revoke', revocation })),
+    },
+    keys: {
+      list: async () => read(() => listKeys.all(realm)).map(storedKey),
+      replace: (seen, next) => write({ kind: 'replace', seen, next }),
+    },
+    audit: {
+      append: audit.append,
+      commit: audit.commit,
+      tail: async (limit) => {
+        await audit.flush()
+        const rows = read(() => tailAudit.all(realm, limit))
+        return rows.map(({ event }) => JSON.parse(String(event)) as AuditEvent).reverse()
+      },
+    },
+    feed: { subscribe: feed.subscribe, heardAt: feed.heardAt },
+    fault,
+    close: async () => {
+      await audit.close()
+      await writer.close()
+      feed.close()
+      if (database.isOpen) database.close()
+    },
+  }
+}

@@ -1,0 +1,76 @@
+import type { DatabaseSync } from 'node:sqlite'
+import type { AuditEvent } from '../core/audit-event.ts'
+import type { Revocation, StoredKey } from '../core/ports.ts'
+
+/** What is asked of the thread that writes; structured-cloned on its way. */
+export type Write =
+  | { readonly kind: 'write'; readonly resource: string; readonly id: string; readonly labels: readonly (readonly [string, string])[] }
+  | { readonly kind: 'remove'; readonly resource: string; readonly id: string }
+  | { readonly kind: 'revoke'; readonly revocation: Revocation }
+  | { readonly kind: 'replace'; readonly seen: readonly string[]; readonly next: readonly StoredKey[] }
+  | { readonly kind: 'audit'; readonly events: readonly AuditEvent[] }
+
+/** Changes kept for other processes to read; one that fell further behind is told that anything may have changed. */
+const changesKept = 10_000
+
+/** The statements of each write, each run in a transaction. @returns what the port's function returns, where that is a boolean */
+export function prepareWrites(database: DatabaseSync, realm: string): (write: Write) => boolean {
+  const setLabels = database.prepare(
+    'INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET labels = excluded.labels',
+  )
+  const removeLabels = database.prepare('DELETE FROM labels WHERE realm = ? AND resource = ? AND id = ?')
+  const revoke = database.prepare(
+    'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)',
+  )
+  const forgetRevocations = database.prepare('DELETE FROM revocations WHERE until < ?')
+  const listKids = database.prepare('SELECT kid FROM keys WHERE realm = ?')
+  const removeKeys = database.prepare('DELETE FROM keys WHERE realm = ?')
+  const addKey = database.prepare(
+    'INSERT INTO keys (realm, kid, algorithm, created_at, active_at, retired_at, private_key) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  )
+  const addEvent = database.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const trimChanges = database.prepare('DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?')
+
+  const run = (write: Write): boolean => {
+    switch (write.kind) {
+      case 'write':
+        if (write.labels.length === 0) return removeLabels.run(realm, write.resource, write.id).changes > 0
+        setLabels.run(realm, write.resource, write.id, JSON.stringify(write.labels))
+        return true
+      case 'remove':
+        return removeLabels.run(realm, write.resource, write.id).changes > 0
+      case 'revoke': {
+        const { level, target, at, until } = write.revocation
+        revoke.run(realm, level, target, at, until)
+        forgetRevocations.run(Date.now() / 1000)
+        return true
+      }
+      case 'replace': {
+        const seen = new Set(write.seen)
+        const kids = listKids.all(realm)
+        if (kids.length !== seen.size || !kids.every(({ kid }) => typeof kid === 'string' && seen.has(kid))) return false
+        removeKeys.run(realm)
+        for (const key of write.next)
+          addKey.run(realm, key.kid, key.algorithm, key.createdAt, key.activeAt, key.retiredAt ?? null, key.privateKey)
+        return true
+      }
+      case 'audit':
+        for (const event of write.events) addEvent.run(realm, event.id, JSON.stringify(event))
+        return true
+    }
+  }
+
+  return (write) => {
+    // Immediate: it takes the lock before it reads, so that what `replace` compared still holds when it writes.
+    database.exec('BEGIN IMMEDIATE')
+    try {
+      const result = run(write)
+      trimChanges.run(changesKept)
+      database.exec('COMMIT')
+      return result
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK')
+      throw error
+    }
+  }
+}

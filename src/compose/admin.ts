@@ -1,0 +1,70 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Metrics } from '../adapters/metrics.ts'
+import { createAdminApp } from '../admin/app.ts'
+import { hostsOf } from '../admin/hosts.ts'
+import type { AdminOptions, IssuerPort } from '../admin/ports.ts'
+import type { Loaded } from '../config/read.ts'
+import type { Settings } from '../config/schema.ts'
+import type { State } from '../core/ports.ts'
+import { Unavailable } from '../core/ports.ts'
+import { parseListenAddress } from '../wire/listener.ts'
+import type { IssuerParts } from './issuer.ts'
+import type { Rulings } from './rulings.ts'
+
+export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 'newId' | 'onFault'> {
+  readonly state: State
+  readonly issuer: IssuerParts | undefined
+  readonly rulings: Rulings
+  readonly metrics: Metrics
+  readonly loaded: () => Loaded
+}
+
+/** The admin listener's app over the parts of the service. */
+export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminApp> {
+  const { state, issuer, rulings, metrics, loaded, status, readiness, newId, onFault } = needs
+  const { settings } = loaded()
+  const listen = settings.listen.admin
+  return createAdminApp({
+    realm: settings.realm,
+    hosts: listen && hostNames(listen),
+    secret: () => loaded().settings.admin.secret?.read(),
+    issuer: issuer && issuerPort(issuer, loaded),
+    workloads: new Set(listen?.tls.mode === 'mtls' ? listen.tls.allow : []),
+    labels: state.labels,
+    ownerLabel: () => loaded().policy.ownerLabel,
+    idPatterns: (resource) =>
+      loaded().policy.routes.routes.flatMap(({ owner }) => (owner && owner.resource === resource ? [owner.idPattern] : [])),
+    revocations: { append: (revocation) => rulings.revoke(revocation) },
+    audit: state.audit,
+    metrics,
+    status,
+    readiness,
+    newId,
+    clock: Date.now,
+    onFault,
+  })
+}
+
+/** undefined on a unix socket, where no browser can reach it by a name. */
+function hostNames({ address, tls }: NonNullable<Settings['listen']['admin']>): readonly string[] | undefined {
+  const at = parseListenAddress(address)
+  if (at.kind === 'unix') return undefined
+  return hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
+}
+
+function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, loaded: () => Loaded): IssuerPort {
+  const ready = () => {
+    const opened = ring()
+    if (!opened) throw new Unavailable('the signing keys have not been loaded from state yet')
+    return opened
+  }
+  return {
+    verifyAdmin,
+    mintAdmin: mint.admin,
+    mintEdge: mint.edge,
+    edgeAudiences: () => loaded().settings.identity.flatMap((entry) => (entry.type === 'postern' ? [entry.audience] : [])),
+    listKeys: () => ring()?.list() ?? [],
+    rotateKeys: async (options) => ready().rotate(options),
+  }
+}

@@ -1,0 +1,108 @@
+import { encryptedKeyStore, KeyCipherError, keyCipher, readEncryptionKey } from '../adapters/key-cipher.ts'
+import type { Settings } from '../config/schema.ts'
+import { type State, Unavailable } from '../core/ports.ts'
+import { StartRefused } from '../core/start-refused.ts'
+import { adminTokens } from '../issuer/admin-token.ts'
+import { type KeyRing, openKeyRing } from '../issuer/key-ring.ts'
+import { createMint, type Mint } from '../issuer/mint.ts'
+import { UnreadableKey } from '../issuer/signing-key.ts'
+
+/** The issuer's parts, as other parts use them. Until state gave keys, everything that needs one is unavailable. */
+export interface IssuerParts {
+  /** The `iss` of its tokens. */
+  readonly url: string
+  readonly mint: Mint
+  readonly keys: Pick<KeyRing, 'find'>
+  readonly verifyAdmin: ReturnType<typeof adminTokens>
+  /** undefined until state gave keys. */
+  readonly ring: () => KeyRing | undefined
+  readonly close: () => void
+}
+
+/** No token of ours lives longer: an edge token of a day, and the skew of verifiers. */
+const keepKeysMs = 24 * 3600_000 + 60_000
+const retryMs = 1000
+
+/** The `iss` of our tokens: configured, else the listener's address; without a listener admin tokens still need a name. */
+export function issuerUrl({ listen, realm }: Settings): string {
+  const { issuer } = listen
+  if (!issuer) return `urn:postern:${realm}`
+  return issuer.url ?? `${issuer.tls.mode === 'none' ? 'http' : 'https'}://${issuer.address}`
+}
+
+/**
+ * Opens keys where something is minted: with an issuer listener, or for admin tokens. State that is down now does
+ * not stop the start: keys are loaded when it answers.
+ * @throws {StartRefused} where the keys in state cannot be used as configured
+ */
+export async function openIssuer(settings: Settings, state: State, onFault: (cause: unknown) => void): Promise<IssuerParts | undefined> {
+  if (!settings.listen.issuer && !settings.admin.secret) return undefined
+  const url = issuerUrl(settings)
+  const { encryption_key, publish_before, rotate_every } = settings.issuer.keys
+  const cipher = encryption_key && keyCipher(encryptionKey(encryption_key.read()))
+  let ring: KeyRing | undefined
+  let closed = false
+  let timer: NodeJS.Timeout | undefined
+
+  const open = async (): Promise<void> => {
+    const opened = await openKeyRing({
+      store: cipher ? encryptedKeyStore(state.keys, cipher) : state.keys,
+      feed: state.feed,
+      publishBeforeMs: publish_before,
+      rotateEveryMs: rotate_every,
+      keepForMs: keepKeysMs,
+      fault: onFault,
+    })
+    if (closed) opened.close()
+    else ring = opened
+  }
+  const openLater = (): void => {
+    timer = setTimeout(() => {
+      open().catch((cause: unknown) => {
+        onFault(cause)
+        if (!closed) openLater()
+      })
+    }, retryMs)
+  }
+  try {
+    await open()
+  } catch (cause) {
+    if (cause instanceof KeyCipherError || cause instanceof UnreadableKey)
+      throw new StartRefused([`issuer.keys.encryption_key: ${cause.message}`])
+    if (!(cause instanceof Unavailable)) throw cause
+    onFault(cause)
+    openLater()
+  }
+
+  const ready = (): KeyRing => {
+    if (!ring) throw new Unavailable('the signing keys have not been loaded from state yet')
+    return ring
+  }
+  const keys: IssuerParts['keys'] = {
+    find: (kid, alg) => ring?.find(kid, alg) ?? { kind: 'unavailable', detail: 'the signing keys have not been loaded from state yet' },
+  }
+  return {
+    url,
+    mint: createMint({
+      issuer: url,
+      signer: { sign: (payload, typ) => ready().sign(payload, typ) },
+      adminAudience: settings.admin.audience,
+    }),
+    keys,
+    verifyAdmin: adminTokens({ issuer: url, adminAudience: settings.admin.audience, keys }),
+    ring: () => ring,
+    close: () => {
+      closed = true
+      clearTimeout(timer)
+      ring?.close()
+    },
+  }
+}
+
+function encryptionKey(text: string): Buffer {
+  try {
+    return readEncryptionKey(text)
+  } catch (cause) {
+    throw new StartRefused([`issuer.keys.encryption_key: ${cause instanceof Error ? cause.message : 'cannot be read'}`])
+  }
+}

@@ -1,0 +1,115 @@
+import { downstreamTokens } from '../adapters/downstream-tokens.ts'
+import type { JsonSource } from '../adapters/json-source.ts'
+import type { Jwks } from '../adapters/jwks.ts'
+import type { NearCache } from '../adapters/near-cache.ts'
+import { openRevocationList, type RevocationList } from '../adapters/revocation-list.ts'
+import type { StsClient } from '../adapters/sts-client.ts'
+import type { Ruling } from '../check/check.ts'
+import type { StageClock } from '../check/stage.ts'
+import type { Loaded } from '../config/read.ts'
+import type { OwnerLookup, Revocation, State } from '../core/ports.ts'
+import type { Rejection } from '../stages/identify.ts'
+import { composeValidators } from './identity.ts'
+import type { IssuerParts } from './issuer.ts'
+import { Pool } from './pool.ts'
+import { composeRuling } from './ruling.ts'
+import { composeOwners } from './sources.ts'
+import { composeTokens } from './tokens.ts'
+
+export interface RulingsNeeds {
+  readonly state: State
+  readonly issuer: IssuerParts | undefined
+  readonly clock: StageClock
+  readonly onRejection: (rejection: Rejection) => void
+  /** undefined: the source answers again. */
+  readonly onSourceFault: (source: string, fault: string | undefined) => void
+}
+
+/** What is in force, and how it is replaced. */
+export interface Rulings {
+  readonly current: () => Ruling
+  /** Builds what a policy needs, then takes it into force in one step; what only the old one needed is closed later. */
+  readonly take: (loaded: Loaded) => Promise<void>
+  readonly revoke: (revocation: Revocation) => Promise<void>
+  readonly jwks: () => readonly Jwks[]
+  readonly sources: () => ReadonlyMap<string, JsonSource>
+  readonly tokens: ReturnType<typeof downstreamTokens>
+  readonly owners: { readonly hits: () => number; readonly misses: () => number; readonly size: () => number }
+  readonly close: () => Promise<void>
+}
+
+/** Builds rulings one after the other from policies, sharing what outlives one. */
+export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<Rulings> {
+  const { state, issuer } = needs
+  const jwks = new Pool<Jwks>((keys) => keys.close())
+  const sts = new Pool<StsClient>((client) => client.close())
+  const json = new Pool<Promise<JsonSource>>((source) => source.then(({ close }) => close()))
+  const nears = new Pool<NearCache>((cache) => cache.close())
+  const lists = new Pool<Promise<RevocationList>>((list) => list.then(({ close }) => close()))
+  const tokens = downstreamTokens({ settings: composeTokens(first.settings, issuer, sts) })
+  let sources: ReadonlyMap<string, JsonSource> = new Map()
+  let near: NearCache | undefined
+  let list: RevocationList | undefined
+  let hits = 0
+  let misses = 0
+
+  const counted = (owners: OwnerLookup): OwnerLookup => ({
+    labels: (source, resource, id) => {
+      const found = owners.labels(source, resource, id)
+      if (!(found instanceof Promise) && found.cache === 'hit') hits++
+      else misses++
+      return found
+    },
+  })
+
+  const openList = async (maxStalenessMs: number): Promise<RevocationList> => {
+    const opened = await openRevocationList({ store: state.revocations, feed: state.feed, maxStalenessMs })
+    opened.onRevoked(({ level, target }) =>
+      tokens.purge((principal) => (level === 'token' ? principal.tokenId === target : principal.subject === target)),
+    )
+    return opened
+  }
+
+  const build = async ({ settings, policy }: Loaded): Promise<() => Ruling> => {
+    const validators = composeValidators(settings, { jwks, issuer })
+    const making = composeTokens(settings, issuer, sts)
+    const { max_staleness } = settings.revocation
+    const revocations = await lists.get(String(max_staleness), () => openList(max_staleness))
+    const owners = await composeOwners(settings, { state, json, near: nears, onFault: needs.onSourceFault })
+    return () => {
+      tokens.configure(making)
+      sources = owners.sources
+      near = owners.near
+      list = revocations
+      const { clock, onRejection } = needs
+      return composeRuling({ policy, validators, revocations, owners: counted(owners.near), tokens, clock, onRejection })
+    }
+  }
+
+  let ruling = (await build(first))()
+  const sweep = (): void => {
+    for (const pool of [jwks, sts, json, nears, lists]) pool.sweep()
+  }
+  sweep()
+
+  return {
+    current: () => ruling,
+    take: async (loaded) => {
+      const inForce = await build(loaded)
+      ruling = inForce()
+      sweep()
+    },
+    revoke: (revocation) => list!.revoke(revocation),
+    jwks: () => jwks.values(),
+    sources: () => sources,
+    tokens,
+    owners: { hits: () => hits, misses: () => misses, size: () => near?.size() ?? 0 },
+    close: async () => {
+      for (const pool of [jwks, sts, nears, lists, json]) await pool.close()
+    },
+  }
+}
+
+/** The breakers of the token endpoints in force, by their names. */
+export const breakersOf = ({ tokens }: Rulings): Record<string, 'closed' | 'open' | 'half-open'> =>
+  Object.fromEntries([...tokens.stats().breakers].map(([name, breaker]) => [name, breaker === 'half_open' ? 'half-open' : breaker]))

@@ -1,0 +1,71 @@
+import type { Condition, StatusReport } from '../admin/status.ts'
+import type { Loaded } from '../config/read.ts'
+import { feedTrustMs, type State } from '../core/ports.ts'
+import type { IssuerParts } from './issuer.ts'
+import { breakersOf, type Rulings } from './rulings.ts'
+
+export interface StatusNeeds {
+  readonly version: string
+  readonly started: Date
+  readonly state: State
+  readonly issuer: IssuerParts | undefined
+  readonly rulings: Rulings
+  readonly loaded: () => Loaded
+  readonly since: () => Date
+  readonly ready: () => boolean
+  readonly reloadFault: () => { readonly time: string; readonly sentences: readonly string[] } | undefined
+}
+
+/** What an acknowledged revocation relies on, for each kind of state. */
+const durability = {
+  memory: 'nothing survives this process: for trying out only',
+  file: 'a revocation is on disk before it is acknowledged; other replicas do not see this file',
+  redis: 'a revocation is as durable as this Redis: appendonly with appendfsync, and replicas that confirm, decide what a failover keeps',
+} as const
+
+/** Puts together what `/status` tells. */
+export function statusOf(needs: StatusNeeds): StatusReport {
+  const { state, rulings } = needs
+  const { settings, revision, warnings, policy } = needs.loaded()
+  const fault = state.fault()
+  const age = performance.now() - state.feed.heardAt()
+  const reloadFault = needs.reloadFault()
+  return {
+    version: needs.version,
+    realm: settings.realm,
+    revision,
+    since: needs.since().toISOString(),
+    started: needs.started.toISOString(),
+    uptime_seconds: Math.floor((Date.now() - needs.started.getTime()) / 1000),
+    ready: needs.ready(),
+    conditions: conditions(needs),
+    state: { kind: state.kind, up: fault === undefined, ...(fault === undefined ? {} : { fault }), durability: durability[state.kind] },
+    feed: { age_ms: Number.isFinite(age) ? Math.round(age) : null, trusted: age <= feedTrustMs },
+    keys: needs.issuer?.ring()?.list() ?? [],
+    breakers: breakersOf(rulings),
+    unenforced: policy.routes.routes.filter(({ enforce }) => !enforce).map(({ id }) => id),
+    warnings: warnings.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`),
+    ...(reloadFault ? { reload_fault: reloadFault } : {}),
+  }
+}
+
+function conditions({ rulings, issuer }: StatusNeeds): Condition[] {
+  const found: Condition[] = rulings.jwks().map((keys) => {
+    const { issuer: subject, ageSeconds, ...condition } = keys.condition()
+    return { ...condition, subject, age_seconds: ageSeconds ?? null }
+  })
+  for (const [name, source] of rulings.sources()) {
+    const fault = source.fault()
+    found.push({
+      type: 'SourceReady',
+      subject: name,
+      status: fault === undefined ? 'True' : 'False',
+      reason: fault === undefined ? 'Answers' : 'DoesNotAnswer',
+      message: fault ?? 'the source answers',
+    })
+  }
+  if (issuer && !issuer.ring()) {
+    found.push({ type: 'KeysReady', status: 'False', reason: 'NotLoaded', message: 'state has not given the signing keys yet' })
+  }
+  return found
+}

@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto'
+import type { DownstreamSettings } from '../adapters/downstream-tokens.ts'
+import { type ClientAuth, openStsClient, type StsClient } from '../adapters/sts-client.ts'
+import type { Settings } from '../config/schema.ts'
+import type { IssuerParts } from './issuer.ts'
+import type { Pool } from './pool.ts'
+
+type Sts = Settings['sts'][string]
+
+/** What makes downstream tokens under a policy. */
+export function composeTokens(settings: Settings, issuer: IssuerParts | undefined, pool: Pool<StsClient>): DownstreamSettings {
+  const sts = new Map(Object.entries(settings.sts).map(([name, entry]) => [name, stsClient(name, entry, pool)]))
+  const said = [issuer?.url, settings.sts, settings.identity]
+  return {
+    realm: settings.realm,
+    digest: createHash('sha256').update(JSON.stringify(said)).digest('base64url'),
+    // Nothing is minted for upstreams without an issuer listener: they would have no keys to verify with.
+    mint: issuer && settings.listen.issuer ? (request) => issuer.mint.downstream(request) : undefined,
+    sts,
+  }
+}
+
+function stsClient(name: string, entry: Sts, pool: Pool<StsClient>): StsClient {
+  // Secrets show as "[secret]" in JSON, and are read anew for each exchange.
+  const references = [entry.auth.secret?.reference, entry.auth.private_key_jwt?.key.reference]
+  return pool.get(JSON.stringify([name, entry, references]), () =>
+    openStsClient({
+      name,
+      tokenEndpoint: entry.token_endpoint,
+      clientId: entry.client_id,
+      auth: authOf(entry),
+      timeoutMs: entry.timeout,
+      allowOpaque: entry.allow_opaque,
+      subjectsOf: entry.subjects_of,
+    }),
+  )
+}
+
+function authOf({ auth }: Sts): ClientAuth {
+  const { secret, private_key_jwt: assertion, mtls } = auth
+  if (secret) return { method: 'secret', secret: () => secret.read() }
+  if (assertion) {
+    const { key, kid, algorithm } = assertion
+    return {
+      method: 'private_key_jwt',
+      key: () => key.read(),
+      ...(kid === undefined ? {} : { kid }),
+      ...(algorithm === undefined ? {} : { alg: algorithm }),
+    }
+  }
+  if (mtls) return { method: 'mtls', cert: mtls.cert, key: mtls.key }
+  throw new Error('an sts without client authentication')
+}

@@ -1,0 +1,66 @@
+import { endpointFault } from './check-listen.ts'
+import type { Draft } from './draft.ts'
+import type { Report } from './faults.ts'
+import { durationText } from './values.ts'
+
+/** Checks sources, token endpoints, the owner cache, keys and audiences. */
+export function checkStores(draft: Draft, report: Report): void {
+  const { sections, named } = draft
+  for (const [name, source] of Object.entries(sections.sources)) {
+    const holes = [...source.key.matchAll(/\{([^}]*)\}/g)].map((match) => match[1])
+    if (holes.length !== 1 || holes[0] !== 'id')
+      report(['sources', name, 'key'], 'expected a key template that holds {id} once, and no other {…} but {realm}')
+    if (!named.validators.has(source.subjects_of)) report(['sources', name, 'subjects_of'], noValidator(source.subjects_of))
+  }
+  for (const [name, endpoint] of Object.entries(sections.sts)) {
+    const fault = endpointFault(endpoint.token_endpoint)
+    if (fault) report(['sts', name, 'token_endpoint'], fault)
+    const path = ['sts', name, 'subjects_of']
+    if (!named.validators.has(endpoint.subjects_of)) report(path, noValidator(endpoint.subjects_of))
+    else if (draft.identity.some((entry) => entry && entry.name === endpoint.subjects_of && entry.type !== 'oidc'))
+      report(path, `"${endpoint.subjects_of}" is no oidc validator: expected one, as its tokens are exchanged here`)
+  }
+  const { label, cache } = sections.ownership
+  if (!/^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(label))
+    report(['ownership', 'label'], 'expected the name of a Kubernetes label, such as agentcube.io/owner')
+  if (cache.max_stale > sections.revocation.max_staleness)
+    report(
+      ['ownership', 'cache', 'max_stale'],
+      `expected at most revocation.max_staleness (${durationText(sections.revocation.max_staleness)})`,
+    )
+  checkKeys(draft, report)
+  checkAudiences(draft, report)
+}
+
+const noValidator = (name: string): string => `there is no validator "${name}": expected a name of those under identity`
+
+function checkKeys({ sections, named }: Draft, report: Report): void {
+  const { keys } = sections.issuer
+  if (keys.publish_before >= keys.rotate_every)
+    report(
+      ['issuer', 'keys', 'publish_before'],
+      `expected less than rotate_every (${durationText(keys.rotate_every)}): a key is published before it signs`,
+    )
+  const makesKeys = named.issuer || sections.admin.secret !== undefined
+  if (sections.state.kind === 'redis' && makesKeys && !keys.encryption_key)
+    report(
+      ['issuer', 'keys', 'encryption_key'],
+      '"encryption_key" is missing: signing keys lie in Redis, so expected 32 bytes as base64 or hex to encrypt them with',
+    )
+}
+
+/** A token for an upstream or for the admin listener must never pass as a credential here. */
+function checkAudiences(draft: Draft, report: Report): void {
+  const admin = draft.sections.admin.audience
+  const downstream = new Set(draft.routes.flatMap((route) => (route?.downstream ? [route.downstream.audience] : [])))
+  for (const [i, entry] of draft.identity.entries()) {
+    if (entry?.type !== 'postern') continue
+    const path = ['identity', i, 'audience']
+    if (downstream.has(entry.audience))
+      report(path, `"${entry.audience}" is the audience of downstream tokens too: expected one that no route uses`)
+    if (entry.audience === admin) report(path, `"${entry.audience}" is the audience of admin tokens too: expected one of its own`)
+  }
+  for (const [i, route] of draft.routes.entries())
+    if (route?.downstream?.audience === admin)
+      report(['routes', i, 'downstream', 'audience'], `"${admin}" is the audience of admin tokens: expected that of the upstream`)
+}

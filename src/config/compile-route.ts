@@ -1,0 +1,208 @@
+import { defaultIdPattern } from '../core/ownership.ts'
+import { parseTemplate, templateParams } from '../core/path-template.ts'
+import { demandRoles, givers, type RoleClosure, type RoleDemand } from '../core/roles.ts'
+import type { ClaimHeader, Condition, Downstream, IdSource, OwnerDemand } from '../core/route.ts'
+import type { RouteEntry } from '../core/route-table.ts'
+import type { ScopeDemand } from '../core/scopes.ts'
+import { parseSpiffeId } from '../core/spiffe.ts'
+import { checkRoles } from './check-identity.ts'
+import type { Conditions } from './conditions.ts'
+import type { Draft } from './draft.ts'
+import type { Path, Report } from './faults.ts'
+import { regexFault } from './regex-safety.ts'
+import { isHeaderName, type RouteSettings } from './schema-routes.ts'
+
+/** What a route is compiled against. */
+export interface RouteContext {
+  readonly draft: Draft
+  readonly closure: RoleClosure
+  readonly conditions: Conditions
+}
+
+/**
+ * Turns one route of the file into the typed rule of the check path, and reports all that is wrong with it.
+ * @returns undefined where the path is no template; with other faults, a rule that must not be used
+ */
+export function compileRoute(route: RouteSettings, index: number, context: RouteContext, report: Report): RouteEntry | undefined {
+  const path: Path = ['routes', index]
+  const { draft, closure } = context
+  const segments = parseTemplate(route.path)
+  if (typeof segments === 'string') report([...path, 'path'], segments)
+  const params = typeof segments === 'string' ? undefined : templateParams(segments)
+  if (route.public) checkPublic(route, path, report)
+  for (const [i, name] of (route.identity ?? []).entries())
+    if (!draft.named.validators.has(name))
+      report([...path, 'identity', i], `there is no validator "${name}": expected a name of those under identity`)
+  for (const [i, id] of (route.workload ?? []).entries())
+    if (!parseSpiffeId(id)) report([...path, 'workload', i], `"${id}" is no SPIFFE ID: expected spiffe://<trust domain>/<path>`)
+  if (route.authorization === 'keep' && route.downstream)
+    report(
+      [...path, 'authorization'],
+      'Authorization cannot be kept and be replaced by a downstream token: expected one of authorization: keep and downstream',
+    )
+  const rule = {
+    id: route.id,
+    public: route.public,
+    enforce: route.enforce,
+    authorization: route.authorization,
+    validators: route.identity && new Set(route.identity),
+    workloads: route.workload && new Set(route.workload),
+    roles: rolesOf(route, path, context, report),
+    scopes: scopesOf(route, path, params, report),
+    condition: conditionOf(route, path, context, report),
+    owner: ownerOf(route, path, params, closure, draft, report),
+    downstream: downstreamOf(route, path, draft, report),
+    claims: claimsOf(route, path, draft.sections.headers.prefix, report),
+    audit: route.audit ?? draft.sections.audit.decisions,
+    encodedSlash: route.encoded_slash,
+  }
+  if (typeof segments === 'string') return undefined
+  return { route: rule, host: route.host, methods: route.methods, segments }
+}
+
+const private_ = ['identity', 'workload', 'roles', 'scopes', 'when', 'owner', 'downstream', 'claims'] as const
+
+function checkPublic(route: RouteSettings, path: Path, report: Report): void {
+  for (const key of private_)
+    if (route[key] !== undefined)
+      report([...path, key], `a public route asks for nobody: expected no "${key}", or no "public: true"`, { at: 'key' })
+}
+
+function rolesOf(route: RouteSettings, path: Path, { draft, closure }: RouteContext, report: Report): RoleDemand | undefined {
+  if (!route.roles) return undefined
+  const all = !Array.isArray(route.roles)
+  const names = Array.isArray(route.roles) ? route.roles : route.roles.all
+  checkRoles(names, [...path, 'roles', ...(all ? ['all'] : [])], draft, report)
+  return demandRoles(closure, all ? 'all' : 'any', names)
+}
+
+function scopesOf(route: RouteSettings, path: Path, params: readonly string[] | undefined, report: Report): ScopeDemand | undefined {
+  if (!route.scopes) return undefined
+  const all = !Array.isArray(route.scopes)
+  const names = Array.isArray(route.scopes) ? route.scopes : route.scopes.all
+  for (const [i, scope] of names.entries()) {
+    const at = [...path, 'scopes', ...(all ? ['all'] : []), i]
+    if (/[\s"\\]/.test(scope)) report(at, 'expected a scope without white space, quotes and backslashes (RFC 6749, section 3.3)')
+    for (const [, name = ''] of scope.matchAll(/\{([^}]*)\}/g))
+      if (params && !params.includes(name)) report(at, `the path has no parameter "{${name}}": expected ${list(params)}`)
+  }
+  return { mode: all ? 'all' : 'any', names }
+}
+
+const list = (params: readonly string[]): string =>
+  params.length === 0 ? 'a path that has it' : `one of ${params.map((param) => `{${param}}`).join(', ')}`
+
+function conditionOf(route: RouteSettings, path: Path, { conditions }: RouteContext, report: Report): Condition | undefined {
+  if (route.when === undefined) return undefined
+  const compiled = conditions.compile(route.when)
+  if ('holds' in compiled) return compiled
+  report([...path, 'when'], compiled.message, { offset: compiled.offset })
+  return undefined
+}
+
+function ownerOf(
+  route: RouteSettings,
+  path: Path,
+  params: readonly string[] | undefined,
+  closure: RoleClosure,
+  draft: Draft,
+  report: Report,
+): OwnerDemand | undefined {
+  const { owner } = route
+  if (!owner) return undefined
+  const at = [...path, 'owner']
+  if (owner.list !== undefined || owner.capture !== undefined) {
+    if (owner.resource !== undefined || owner.id !== undefined || (owner.list !== undefined && owner.capture !== undefined))
+      report(at, 'expected one of resource with id, list, and capture', { at: 'key' })
+    return undefined
+  }
+  checkRoles(owner.bypass_roles ?? [], [...at, 'bypass_roles'], draft, report)
+  if (owner.source !== undefined && !draft.named.sources.has(owner.source))
+    report([...at, 'source'], `there is no source "${owner.source}": expected a name of those under sources`)
+  const pattern = owner.id_pattern
+  const patternFault = pattern === undefined ? undefined : regexFault(pattern)
+  if (patternFault) report([...at, 'id_pattern'], patternFault)
+  for (const key of ['resource', 'id'] as const)
+    if (owner[key] === undefined)
+      report([...at, key], `"${key}" is missing: expected ${key === 'id' ? 'path:NAME, header:NAME or query:NAME' : 'a kind of resource'}`)
+  const id = owner.id === undefined ? undefined : idSource(owner.id, params, draft.sections.headers.prefix)
+  if (typeof id === 'string') report([...at, 'id'], id)
+  if (owner.resource === undefined || typeof id !== 'object') return undefined
+  return {
+    resource: owner.resource,
+    id,
+    idPattern: pattern === undefined || patternFault ? defaultIdPattern : new RegExp(`^(?:${pattern})$`, 'u'),
+    whenAbsent: owner.when_absent,
+    source: owner.source,
+    bypass: new Set((owner.bypass_roles ?? []).flatMap((role) => [...givers(closure, role)])),
+  }
+}
+
+/** Headers that carry credentials, or that Envoy makes itself, name no resource. */
+const noId = new Set([
+  'authorization',
+  'cookie',
+  'host',
+  'proxy-authorization',
+  'x-forwarded-client-cert',
+  'content-length',
+  'transfer-encoding',
+])
+
+function idSource(text: string, params: readonly string[] | undefined, prefix: string): IdSource | string {
+  const match = /^(path|header|query):(.+)$/.exec(text)
+  const [, from, name = ''] = match ?? []
+  if (from === 'path')
+    return params && !params.includes(name) ? `the path has no parameter "{${name}}": expected ${list(params)}` : { from, name }
+  if (from === 'header') {
+    const lower = name.toLowerCase()
+    if (!isHeaderName(lower)) return `"${name}" is no header name`
+    return noId.has(lower) || lower.startsWith(prefix)
+      ? `the header "${lower}" cannot name a resource: expected one that the client sends for it`
+      : { from, name: lower }
+  }
+  if (from === 'query') return /[&=#\s]/.test(name) ? `"${name}" is no query parameter` : { from, name }
+  return `"${text}" names no place: expected path:NAME, header:NAME or query:NAME`
+}
+
+function downstreamOf(route: RouteSettings, path: Path, draft: Draft, report: Report): Downstream | undefined {
+  const { downstream } = route
+  if (!downstream) return undefined
+  const at = [...path, 'downstream']
+  const { audience, scope, via, sts } = downstream
+  const ttl = Math.floor(downstream.ttl / 1000)
+  if (via === 'issuer') {
+    if (sts !== undefined) report([...at, 'sts'], `"sts" does nothing with via: issuer: expected via: sts`, { at: 'key' })
+    if (!draft.named.issuer) report(at, 'downstream tokens via: issuer need listen.issuer: without it nothing is minted', { at: 'key' })
+    return { audience, scope, ttl, via }
+  }
+  if (sts === undefined) report([...at, 'sts'], '"sts" is missing: expected a name of those under sts, as via is sts')
+  else if (!draft.named.sts.has(sts)) report([...at, 'sts'], `there is no token endpoint "${sts}": expected a name of those under sts`)
+  else checkSubjects(sts, route, at, draft, report)
+  return { audience, scope, ttl, via: { sts: sts ?? '' } }
+}
+
+/** What is exchanged is the token itself: it must come from an oidc validator, and reach Postern. */
+function checkSubjects(sts: string, route: RouteSettings, at: Path, draft: Draft, report: Report): void {
+  const name = draft.sections.sts[sts]?.subjects_of
+  const entry = draft.identity.find((one) => one?.name === name)
+  if (name === undefined || entry?.type !== 'oidc') return
+  if (entry.verified_by === 'envoy' && !entry.forward)
+    report(
+      [...at, 'via'],
+      `via: sts exchanges the token itself: expected forward: true on the validator "${name}", and in Envoy's provider`,
+    )
+  if (route.identity && !route.identity.includes(name))
+    report([...at, 'sts'], `"${sts}" exchanges tokens of "${name}" alone: expected that validator in the route's identity`)
+}
+
+function claimsOf(route: RouteSettings, path: Path, prefix: string, report: Report): ClaimHeader[] {
+  const seen = new Set<string>()
+  return (route.claims ?? []).map((claim, i) => {
+    const header = `${prefix}claim-${claim.toLowerCase()}`
+    if (!isHeaderName(header)) report([...path, 'claims', i], `"${claim}" makes no header name: expected letters, digits, "-", "_" and "."`)
+    if (seen.has(header)) report([...path, 'claims', i], `"${claim}" makes the header ${header} a second time: expected each once`)
+    seen.add(header)
+    return { claim, header }
+  })
+}

@@ -1,0 +1,107 @@
+import type { RouteEntry } from '../core/route-table.ts'
+import type { Draft } from './draft.ts'
+import type { Report } from './faults.ts'
+import type { ValidatorSettings } from './schema-identity.ts'
+import { isLoopback, parseAddress } from './schema-listen.ts'
+import type { RouteSettings } from './schema-routes.ts'
+
+/** Tells what is legal but unsafe, each in one sentence with what to write instead. */
+export function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], report: Report): void {
+  warnOfListeners(draft, report)
+  const { state } = draft.sections
+  if (state.kind === 'file') report(['state'], 'replicas would not share a state file: write redis:// where more than one runs')
+  if (state.kind === 'memory') report(['state'], 'a restart forgets owners, keys and revocations: write file:PATH or redis:// to keep them')
+  const rules = new Map(entries.map((entry) => [entry.route.id, entry]))
+  for (const [i, route] of draft.routes.entries()) if (route) warnOfRoute(route, rules.get(route.id), i, report)
+  warnOfValidators(draft, entries, report)
+  warnOfSharedAudiences(draft, report)
+}
+
+function warnOfListeners(draft: Draft, report: Report): void {
+  const check = draft.sections.listen?.check
+  const address = check && parseAddress(check.address)
+  if (address?.kind === 'tcp' && isLoopback(address) && check?.tls.mode !== 'mtls')
+    report(
+      ['listen', 'check', 'address'],
+      'every process on this machine can reach a loopback port and forge identities: write unix:/path, which is open to one group alone',
+    )
+}
+
+function warnOfRoute(route: RouteSettings, entry: RouteEntry | undefined, i: number, report: Report): void {
+  const path = ['routes', i]
+  const owned = route.owner !== undefined && route.owner.when_absent === 'deny'
+  if (!route.public && !route.roles && !route.scopes && !route.workload && route.when === undefined && !owned)
+    report(path, `whoever is identified may use the route "${route.id}": write roles, scopes, workload or when`)
+  if (!route.enforce)
+    report(
+      [...path, 'enforce'],
+      `denials of the route "${route.id}" are recorded and let through: write enforce: true once its callers are ready`,
+    )
+  if (route.owner?.when_absent === 'allow')
+    report(
+      [...path, 'owner', 'when_absent'],
+      `a request without an id skips the owner check of the route "${route.id}": write deny unless the upstream then makes a new one`,
+    )
+  if (route.authorization === 'keep')
+    report(
+      [...path, 'authorization'],
+      `the upstream of the route "${route.id}" sees the caller's Authorization: write replace unless it has a login of its own`,
+    )
+  if (entry?.route.condition?.readsResource && !route.owner)
+    report(
+      [...path, 'when'],
+      `the condition of the route "${route.id}" names resource, which is empty without an owner: write owner, or leave resource out`,
+    )
+}
+
+/** Presented roles that a validator could give; undefined for any. */
+function mayGive(entry: ValidatorSettings): readonly string[] | undefined {
+  if (entry.type === 'basic') return []
+  if (entry.type !== 'mtls') return entry.may_assert
+  const mapped = Object.values(entry.roles).flat()
+  return entry.may_assert ? mapped.filter((role) => entry.may_assert?.includes(role)) : mapped
+}
+
+function warnOfValidators(draft: Draft, entries: readonly RouteEntry[], report: Report): void {
+  const bypass = new Set(entries.flatMap(({ route }) => [...(route.owner?.bypass ?? [])]))
+  const giving: string[] = []
+  for (const [i, entry] of draft.identity.entries()) {
+    if (!entry) continue
+    if (entry.type === 'oidc' && entry.issuer.endsWith('/'))
+      report(
+        ['identity', i, 'issuer'],
+        'this issuer ends in "/" and is compared letter by letter with iss: write it just as its tokens have it',
+      )
+    if (bypass.size === 0) continue
+    const roles = mayGive(entry)
+    if (!roles || roles.some((role) => bypass.has(role))) giving.push(entry.name)
+    if (!roles)
+      report(
+        ['identity', i],
+        `"${entry.name}" can give any role, and some bypass owners (${[...bypass].join(', ')}): write may_assert with the roles that it may give`,
+      )
+  }
+  if (giving.length > 1)
+    report(
+      ['identity'],
+      `several validators (${giving.join(', ')}) can give a role that bypasses owners: write may_assert so that one of them can`,
+    )
+}
+
+/** A token for one upstream is good at every upstream with its audience. */
+function warnOfSharedAudiences(draft: Draft, report: Report): void {
+  const hosts = new Map<string, string | undefined>()
+  const told = new Set<string>()
+  for (const [i, route] of draft.routes.entries()) {
+    const audience = route?.downstream?.audience
+    if (!route || audience === undefined || told.has(audience)) continue
+    if (hosts.has(audience) && hosts.get(audience) !== route.host) {
+      report(
+        ['routes', i, 'downstream', 'audience'],
+        `routes of different hosts share the audience "${audience}", so that each upstream could use its tokens at the other: write one audience for each upstream`,
+      )
+      told.add(audience)
+    }
+    hosts.set(audience, route.host)
+  }
+}

@@ -1,0 +1,71 @@
+import type { Path, Report } from './faults.ts'
+
+interface NotYet {
+  /** `*` stands for any key or index. */
+  readonly setting: readonly string[]
+  /** Which values are refused; absent: any. */
+  readonly when?: (value: unknown) => boolean
+  /** Whether the sentence shows the value. */
+  readonly shown?: true
+  /** What to write instead. */
+  readonly instead?: string
+}
+
+const is =
+  (...values: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    values.includes(value)
+
+/** Settings of the format that this version refuses by name: building one deletes its row. */
+export const notYet: readonly NotYet[] = [
+  { setting: ['listen', 'check', 'transport'], when: is('lean'), shown: true, instead: 'write grpc-js' },
+  { setting: ['listen', 'ext_proc'] },
+  { setting: ['state', 'redis', 'cluster'], instead: 'write url with the address of one Redis' },
+  { setting: ['state', 'redis', 'sentinel'], instead: 'write url with the address of one Redis' },
+  { setting: ['workers'], when: (value) => value === 'auto' || (typeof value === 'number' && value > 1), shown: true, instead: 'write 1' },
+  { setting: ['errors'], when: is('error_response'), shown: true, instead: 'write denied' },
+  {
+    setting: ['identity', '*', 'type'],
+    when: is('api-keys', 'shared-token', 'edge-trust', 'basic'),
+    shown: true,
+    instead: 'use oidc, mtls or postern',
+  },
+  { setting: ['allow_management_plane'], when: is(true), shown: true, instead: 'leave it out' },
+  { setting: ['routes', '*', 'owner', 'capture'] },
+  { setting: ['routes', '*', 'owner', 'list'] },
+  { setting: ['routes', '*', 'owner', 'freshness'], when: is('strict'), shown: true, instead: 'write cached' },
+  { setting: ['routes', '*', 'binding'], when: is('mtls', 'dpop'), shown: true, instead: 'write none' },
+  { setting: ['issuer', 'algorithm'], when: is('EdDSA', 'RS256'), shown: true, instead: 'write ES256' },
+  { setting: ['issuer', 'clients'] },
+  { setting: ['issuer', 'federation'] },
+  { setting: ['broker', 'enabled'], when: is(true), shown: true, instead: 'write false' },
+  { setting: ['broker', 'trust_domain'] },
+  { setting: ['broker', 'default_ttl'] },
+  { setting: ['broker', 'max_ttl'] },
+  { setting: ['broker', 'app_token_ttl'] },
+  { setting: ['broker', 'idle_after'] },
+  { setting: ['audit', 'retain'] },
+]
+
+/** Reports each setting in the data that this version does not have yet, at its key or at its value. */
+export function reportNotYet(data: unknown, report: Report): void {
+  for (const row of notYet) {
+    visit(data, row.setting, [], (path, value) => {
+      if (row.when && !row.when(value)) return
+      const last = row.setting.at(-1) ?? ''
+      const what = row.shown ? `"${last}: ${String(value)}"` : `"${last}"`
+      report(path, `${what} is not supported yet: ${row.instead ?? 'leave it out'}`, { at: row.shown ? 'value' : 'key' })
+    })
+  }
+}
+
+function visit(value: unknown, pattern: readonly string[], path: Path, found: (path: Path, value: unknown) => void): void {
+  const [step, ...rest] = pattern
+  if (step === undefined) {
+    found(path, value)
+    return
+  }
+  if (typeof value !== 'object' || value === null) return
+  const members: [string | number, unknown][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
+  for (const [key, member] of members) if (step === '*' || step === key) visit(member, rest, [...path, key], found)
+}

@@ -1,0 +1,111 @@
+import type { z } from 'zod'
+import { type Path, pathText, type Report } from './faults.ts'
+import { alternatives, under } from './zod-walk.ts'
+
+/** Variables that begin like overrides and are none: of the command line, scripts and tests. */
+const others = /^POSTERN_(?:TEST_.*|CACHE|NODE|ENVOY|CONFIG|ADMIN_URL)$/
+
+type Env = Readonly<Record<string, string | undefined>>
+interface Place {
+  readonly path: Path
+  readonly kinds: ReadonlySet<string>
+}
+
+/** What the environment changed. */
+export interface Overrides {
+  /** Path as text → the variable that set it. */
+  readonly applied: ReadonlyMap<string, string>
+  /** The same, as paths, sorted by variable. */
+  readonly changes: readonly { readonly path: Path; readonly variable: string }[]
+  /** Variables that fit no setting. */
+  readonly strangers: readonly string[]
+}
+
+/**
+ * Puts the values of `POSTERN_…` variables into the data, before it is parsed. A name is the path in upper
+ * case, joined with `_`, and what is no letter or digit as `_`; entries of lists go by their name or id.
+ * @param data is changed
+ * @param referenced variables that the file itself refers to: no overrides
+ */
+export function applyOverrides(schema: z.ZodType, data: unknown, env: Env, referenced: ReadonlySet<string>, report: Report): Overrides {
+  const applied = new Map<string, string>()
+  const changes: { path: Path; variable: string }[] = []
+  const strangers: string[] = []
+  const names = Object.keys(env).filter((name) => name.startsWith('POSTERN_') && env[name] !== undefined && !others.test(name))
+  if (names.length === 0 || typeof data !== 'object' || data === null) return { applied, changes, strangers }
+  const places = new Map<string, Place[]>()
+  collect([schema], data, [], 'POSTERN', places)
+  for (const name of names.sort()) {
+    const [place, second] = places.get(name) ?? []
+    if (!place) {
+      if (!referenced.has(name)) strangers.push(name)
+    } else if (second) {
+      report(
+        place.path,
+        `the environment variable "${name}" could mean ${pathText(place.path)} or ${pathText(second.path)}: rename one of them`,
+      )
+    } else if (!refersTo(data, place.path, name) && put(data, place.path, toValue(env[name] ?? '', place.kinds))) {
+      applied.set(pathText(place.path), name)
+      changes.push({ path: place.path, variable: name })
+    }
+  }
+  return { applied, changes, strangers }
+}
+
+/** `admin.secret: "${env:POSTERN_ADMIN_SECRET}"` says what the override would. */
+function refersTo(data: object, path: Path, variable: string): boolean {
+  const value = path.reduce<unknown>(
+    (at, step) => (typeof at === 'object' && at !== null ? (at as Record<string | number, unknown>)[step] : undefined),
+    data,
+  )
+  return typeof value === 'string' && value.includes(`\${env:${variable}}`)
+}
+
+const scalars = new Set(['string', 'number', 'int', 'boolean', 'enum', 'literal', 'null'])
+const upper = (key: string): string => key.toUpperCase().replace(/[^A-Z0-9]/g, '_')
+
+function collect(schemas: readonly z.ZodType[], value: unknown, path: Path, name: string, places: Map<string, Place[]>): void {
+  const defs = schemas.flatMap(alternatives)
+  const kinds = new Set(defs.flatMap((def) => (def.type === 'literal' ? (def.values ?? []).map((one) => typeof one) : [def.type])))
+  if ([...kinds].some((kind) => scalars.has(kind))) {
+    const known = places.get(name)
+    if (known) known.push({ path, kinds })
+    else places.set(name, [{ path, kinds }])
+  }
+  const go = (step: string | number, key: string): void => {
+    const below = schemas.flatMap((schema) => under(schema, step))
+    const member = typeof value === 'object' && value !== null ? (value as Record<string | number, unknown>)[step] : undefined
+    collect(below, member, [...path, step], `${name}_${upper(key)}`, places)
+  }
+  for (const key of new Set(defs.flatMap((def) => Object.keys(def.shape ?? {})))) go(key, key)
+  if (defs.some((def) => def.valueType) && typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    for (const key of Object.keys(value)) go(key, key)
+  }
+  if (defs.some((def) => def.element) && Array.isArray(value)) {
+    for (const [i, entry] of value.entries()) {
+      const id = typeof entry === 'object' && entry !== null ? (entry.id ?? entry.name) : undefined
+      if (typeof id === 'string') go(i, id)
+    }
+  }
+}
+
+function toValue(text: string, kinds: ReadonlySet<string>): unknown {
+  if (kinds.has('boolean') && (text === 'true' || text === 'false')) return text === 'true'
+  if ((kinds.has('number') || kinds.has('int')) && /^-?\d+(?:\.\d+)?$/.test(text)) return Number(text)
+  if (kinds.has('null') && text === 'null') return null
+  return text
+}
+
+function put(data: object, path: Path, value: unknown): boolean {
+  let at = data as Record<string | number, unknown>
+  for (const step of path.slice(0, -1)) {
+    const next = at[step] ?? {}
+    if (typeof next !== 'object') return false
+    at[step] = next
+    at = next as Record<string | number, unknown>
+  }
+  const last = path.at(-1)
+  if (last === undefined) return false
+  at[last] = value
+  return true
+}

@@ -1,0 +1,40 @@
+import type { Draft } from './draft.ts'
+
+/** The draft with `{realm}` filled in where the format allows it: issuers, audiences, endpoints and keys. */
+export function fillRealm(draft: Draft, realm: string): Draft {
+  const fill = (text: string): string => text.replaceAll('{realm}', realm)
+  const { sections } = draft
+  const listener = sections.listen?.issuer
+  return {
+    ...draft,
+    sections: {
+      ...sections,
+      realm,
+      ...(sections.listen && listener ? { listen: { ...sections.listen, issuer: withUrl(listener, fill) } } : {}),
+      admin: { ...sections.admin, audience: fill(sections.admin.audience) },
+      sources: mapValues(sections.sources, (source) => ({ ...source, key: fill(source.key) })),
+      sts: mapValues(sections.sts, (endpoint) => ({ ...endpoint, token_endpoint: fill(endpoint.token_endpoint) })),
+    },
+    identity: draft.identity.map((entry) => {
+      if (entry?.type === 'oidc')
+        return { ...entry, issuer: fill(entry.issuer), audience: entry.audience.map(fill), metadata_key: entry.metadata_key ?? entry.name }
+      return entry?.type === 'postern' ? { ...entry, audience: fill(entry.audience) } : entry
+    }),
+    routes: draft.routes.map((route) =>
+      route?.downstream ? { ...route, downstream: { ...route.downstream, audience: fill(route.downstream.audience) } } : route,
+    ),
+  }
+}
+
+type IssuerListener = NonNullable<NonNullable<Draft['sections']['listen']>['issuer']>
+
+/** The issuer's URL, by default that of its address. */
+function withUrl(listener: IssuerListener, fill: (text: string) => string): IssuerListener {
+  if (listener.url !== undefined) return { ...listener, url: fill(listener.url) }
+  // With port 0 nobody knows the port yet, and a unix socket has no URL.
+  if (listener.address.startsWith('unix:') || listener.address.endsWith(':0')) return listener
+  return { ...listener, url: `${listener.tls.mode === 'none' ? 'http' : 'https'}://${listener.address}` }
+}
+
+const mapValues = <T>(object: Readonly<Record<string, T>>, change: (value: T) => T): Record<string, T> =>
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]))

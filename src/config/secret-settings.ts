@@ -1,0 +1,117 @@
+import { resolve } from 'node:path'
+import type { Path, Report } from './faults.ts'
+import { privateFileFault } from './private-file.ts'
+import type { Settings } from './schema.ts'
+import { hasReference, referenceForm, Secret, type SecretContext } from './secret.ts'
+
+/** Settings that may be, or hold, references to secrets; `*` stands for any key or index. */
+const bearing: readonly (readonly string[])[] = [
+  ['admin', 'secret'],
+  ['state'],
+  ['state', 'redis', 'url'],
+  ['state', 'redis', 'password'],
+  ['sources', '*', 'redis'],
+  ['sts', '*', 'auth', 'secret'],
+  ['sts', '*', 'auth', 'private_key_jwt', 'key'],
+  ['issuer', 'keys', 'encryption_key'],
+  ['issuer', 'clients', '*', 'auth', 'secret'],
+  ['identity', '*', 'secret'],
+  ['identity', '*', 'proof', 'secret'],
+]
+
+/** Whether a setting may hold a reference to a secret. */
+export const bearsSecret = (path: Path): boolean =>
+  bearing.some((pattern) => pattern.length === path.length && pattern.every((step, i) => step === '*' || step === path[i]))
+
+/** Visits every text of the data with its path. */
+export function eachText(value: unknown, visit: (path: Path, text: string) => void, path: Path = []): void {
+  if (typeof value === 'string') visit(path, value)
+  else if (Array.isArray(value)) for (const [i, entry] of value.entries()) eachText(entry, visit, [...path, i])
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, member] of Object.entries(value)) eachText(member, visit, [...path, key])
+}
+
+/** Reports references where none is filled in. */
+export function checkReferences(data: unknown, report: Report): void {
+  eachText(data, (path, text) => {
+    if (hasReference(text) && !bearsSecret(path))
+      report(path, 'a reference is not filled in here: expected the text itself, or its environment override')
+  })
+}
+
+/** Visits every secret of parsed settings with its path in the file. */
+function eachSecret(value: unknown, visit: (path: Path, secret: Secret) => void, path: Path = []): void {
+  if (value instanceof Secret) visit(path, value)
+  else if (Array.isArray(value)) for (const [i, entry] of value.entries()) eachSecret(entry, visit, [...path, i])
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, member] of Object.entries(value)) eachSecret(member, visit, [...path, key])
+}
+
+/** Settings whose whole value is secret, with what it must be. */
+const demands: readonly { readonly path: string; readonly holds: (value: string) => boolean; readonly expected: string }[] = [
+  {
+    path: 'admin.secret',
+    holds: (value) => [...value].length >= 32,
+    expected: 'the admin secret is too short: expected at least 32 characters',
+  },
+  {
+    path: 'issuer.keys.encryption_key',
+    holds: (value) => keyBytes(value) !== undefined,
+    expected: 'the encryption key has another length or form: expected 32 bytes as base64 or hex',
+  },
+]
+
+/** The 32 bytes of `issuer.keys.encryption_key`, base64 (either alphabet) or hex; undefined where it is neither. */
+export function keyBytes(value: string): Buffer | undefined {
+  if (/^[0-9a-fA-F]{64}$/.test(value)) return Buffer.from(value, 'hex')
+  if (!/^[A-Za-z0-9+/_-]{43}=?$/.test(value)) return undefined
+  return Buffer.from(value, 'base64')
+}
+
+/**
+ * Opens all secrets of the settings, and checks what they hold and who may read their files.
+ * @param report faults: what is missing, too short or open to others
+ * @param warn files that a group may read, and secrets that are written out
+ * @returns absolute paths of the files referred to
+ */
+export function openSecrets(
+  settings: Partial<Settings>,
+  context: SecretContext,
+  overridden: ReadonlySet<string>,
+  report: Report,
+  warn: Report,
+): string[] {
+  const files = new Set<string>()
+  eachSecret(settings, (found, secret) => {
+    const path = inFile(found)
+    const malformed = secret.malformed
+    if (malformed) report(path, malformed)
+    for (const name of secret.files) {
+      const file = resolve(context.folder, name)
+      files.add(file)
+      checkPrivate(file, path, report, warn)
+    }
+    const faults = secret.open(context)
+    for (const fault of faults) report(path, fault)
+    const demand = demands.find((one) => one.path === path.join('.'))
+    if (faults.length === 0 && !malformed && demand && !demand.holds(secret.read())) report(path, demand.expected)
+    if (secret.literal && !overridden.has(path.join('.')) && holdsSecret(path, secret))
+      warn(path, `a secret is written into the file: write a reference, ${referenceForm}`)
+  })
+  return [...files]
+}
+
+/** `state` of the settings has another shape than in the file. */
+const inFile = (path: Path): Path => (path[0] === 'state' ? (path[1] === 'url' ? ['state'] : ['state', 'redis', ...path.slice(1)]) : path)
+
+/** The URL of a Redis is no secret without a password. */
+function holdsSecret(path: Path, secret: Secret): boolean {
+  if (path[0] !== 'state' && path[0] !== 'sources') return true
+  return !URL.canParse(secret.shape) || new URL(secret.shape).password !== '' || path.at(-1) === 'password'
+}
+
+/** Reports a file that others may read. */
+export function checkPrivate(file: string, path: Path, report: Report, warn: Report): void {
+  const fault = privateFileFault(file)
+  if (fault) (fault.severity === 'refuse' ? report : warn)(path, fault.message)
+}

@@ -1,0 +1,179 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import { readDocument, type SourceFile } from './document.ts'
+import { type Aim, type Fault, type Path, pathText, type Report } from './faults.ts'
+import { findIncluded, type Owns, outside } from './include.ts'
+
+type Tree = Record<string, unknown>
+const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+interface Origin {
+  readonly source: SourceFile
+  readonly path: Path
+  readonly owns?: Owns | undefined
+}
+
+/** The main file and all that it includes, as one tree of data, with the way back from its paths to the files. */
+export class Sources {
+  readonly faults: Fault[] = []
+  /** Absolute path → bytes, in the order read. */
+  readonly contents = new Map<string, Uint8Array>()
+  data: Tree = {}
+  readonly #main: string
+  readonly #origins = new Map<string, Origin>()
+  readonly #shown: string[] = []
+  #overridden: ReadonlyMap<string, string> = new Map()
+  #root: SourceFile | undefined
+  readonly #toldBefore = new Set<string>()
+  readonly #toldNow = new Set<string>()
+
+  private constructor(main: string) {
+    this.#main = main
+  }
+
+  /** Reads a policy file and what it includes. Files that cannot be read are faults. */
+  static async read(main: string): Promise<Sources> {
+    const sources = new Sources(main)
+    const root = await sources.#open(main)
+    if (!root) return sources
+    sources.#root = root
+    if (!isTree(root.data)) {
+      if (root.faults.length === 0) sources.#add(root, [], 'expected a mapping of settings, such as "version: 1"')
+      return sources
+    }
+    sources.data = root.data
+    const included = await findIncluded(main, root.data.include, (path, message) => sources.#add(root, path, message))
+    for (const { path, owns } of included) {
+      const shown = join(dirname(main), relative(dirname(resolve(main)), path))
+      const source = await sources.#open(shown)
+      if (source) sources.#merge(source, owns)
+    }
+    return sources
+  }
+
+  async #open(file: string): Promise<SourceFile | undefined> {
+    this.#shown.push(file)
+    try {
+      const bytes = await readFile(file)
+      this.contents.set(resolve(file), bytes)
+      const source = readDocument(file, bytes)
+      this.faults.push(...source.faults)
+      return source
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code
+      const why =
+        code === 'ENOENT'
+          ? 'there is no such file'
+          : code === 'EACCES'
+            ? 'it may not be read'
+            : code === 'EISDIR'
+              ? 'it is a folder'
+              : (code ?? 'unknown')
+      this.faults.push({ file, line: 1, column: 1, path: '', message: `the file cannot be read: ${why}` })
+      return undefined
+    }
+  }
+
+  #add(source: SourceFile, path: Path, message: string, aim?: Aim): void {
+    this.faults.push({ file: source.file, ...source.locate(path, aim), path: pathText(path), message })
+  }
+
+  /** Adds roles and routes of an included file. */
+  #merge(source: SourceFile, owns: Owns | undefined): void {
+    if (!isTree(source.data)) {
+      if (source.faults.length === 0) this.#add(source, [], 'expected a mapping with roles and routes')
+      return
+    }
+    for (const key of Object.keys(source.data))
+      if (key !== 'roles' && key !== 'routes')
+        this.#add(source, [key], `"${key}" is no setting of an included file: expected one of roles, routes`, { at: 'key' })
+    const { roles = {}, routes = [] } = source.data
+    if (!isTree(roles)) this.#add(source, ['roles'], 'expected a mapping')
+    else this.#mergeRoles(source, roles)
+    if (!Array.isArray(routes)) this.#add(source, ['routes'], 'expected a list of routes')
+    else {
+      this.data.routes ??= []
+      const all = this.data.routes
+      if (!Array.isArray(all)) return
+      for (const [i, entry] of routes.entries()) {
+        this.#origins.set(pathText(['routes', all.length]), { source, path: ['routes', i], owns })
+        all.push(entry)
+      }
+    }
+  }
+
+  #mergeRoles(source: SourceFile, roles: Tree): void {
+    this.data.roles ??= {}
+    const all = this.data.roles
+    if (!isTree(all)) return
+    for (const [name, role] of Object.entries(roles)) {
+      if (Object.hasOwn(all, name)) {
+        this.#add(source, ['roles', name], `the role "${name}" is defined in another file too: expected it in one of them`, { at: 'key' })
+        continue
+      }
+      this.#origins.set(pathText(['roles', name]), { source, path: ['roles', name] })
+      all[name] = role
+    }
+  }
+
+  #origin(path: Path): Origin | undefined {
+    const origin = path.length < 2 ? undefined : this.#origins.get(pathText(path.slice(0, 2)))
+    if (origin) return { ...origin, path: [...origin.path, ...path.slice(2)] }
+    return this.#root && { source: this.#root, path }
+  }
+
+  /** From here on, faults of these settings name the variable that set them. */
+  overriddenBy(applied: ReadonlyMap<string, string>): void {
+    this.#overridden = applied
+  }
+
+  /** Makes a fault of a path of the merged data. */
+  fault(path: Path, message: string, aim?: Aim): Fault {
+    const origin = this.#origin(path)
+    if (!origin) return { file: this.#main, line: 1, column: 1, path: pathText(path), message }
+    const variable = this.#variable(path)
+    return {
+      file: origin.source.file,
+      ...origin.source.locate(origin.path, variable === undefined ? aim : {}),
+      path: pathText(origin.path),
+      message: variable === undefined ? message : `in environment variable ${variable}: ${message}`,
+    }
+  }
+
+  #variable(path: Path): string | undefined {
+    if (this.#overridden.size === 0) return undefined
+    for (let length = path.length; length > 0; length--) {
+      const variable = this.#overridden.get(pathText(path.slice(0, length)))
+      if (variable !== undefined) return variable
+    }
+    return undefined
+  }
+
+  /**
+   * Begins the next pass over the data: where an earlier one found a fault, later ones say nothing, since
+   * they would tell what follows from it.
+   */
+  nextPass(): void {
+    for (const path of this.#toldNow) this.#toldBefore.add(path)
+  }
+
+  /** Notes a fault of a path of the merged data. */
+  readonly report: Report = (path, message, aim) => {
+    const text = pathText(path)
+    if (this.#toldBefore.has(text)) return
+    this.#toldNow.add(text)
+    this.faults.push(this.fault(path, message, aim))
+  }
+
+  /** Holds a route to what its file owns. */
+  checkOwns(index: number, host: string | undefined, path: string): void {
+    const owns = this.#origins.get(pathText(['routes', index]))?.owns
+    if (!isTree(owns)) return
+    for (const { setting, message } of outside(owns as Owns, host, path)) this.report(['routes', index, setting], message)
+  }
+
+  /** Files as faults show them, in the order read. */
+  get shown(): readonly string[] {
+    return this.#shown
+  }
+}

@@ -1,0 +1,149 @@
+import { hash } from 'node:crypto'
+import { at, isJsonObject, type Json, type JsonObject } from '../core/json.ts'
+import type { Actor, Principal } from '../core/principal.ts'
+import { type Deny, deny } from '../core/reasons.ts'
+
+/** Which claims say what, each a dotted path into the payload; what is undefined is never read. */
+export interface ClaimNames {
+  readonly subject: string
+  /** A list of strings. */
+  readonly roles: string | undefined
+  /** A single string. */
+  readonly role: string | undefined
+  /** Space-separated (RFC 8693, section 4.2), or a list of strings. */
+  readonly scopes: string | undefined
+  readonly endUser: string | undefined
+}
+
+/** What turns a verified payload into a principal, the same for every validator of JWTs. */
+export interface ClaimRules {
+  /** The validator's name. */
+  readonly validator: string
+  readonly issuer: string
+  /** `aud` must hold one of them (RFC 7519, section 4.1.3). */
+  readonly audiences: readonly string[]
+  readonly names: ClaimNames
+  /** `subject_namespace`: stands before every subject; may be empty. */
+  readonly namespace: string
+  /** `may_assert`: the only roles that it may give; undefined for any. */
+  readonly mayAssert: ReadonlySet<string> | undefined
+}
+
+/** How far clocks may be apart, in seconds. */
+export const skew = 60
+const maxSubjectLength = 1024
+const maxActors = 5
+
+/** Checks `iss` and `aud` (RFC 7519, section 4.1), and refuses what carries a proof obligation that cannot be met yet. */
+export function checkParties(payload: JsonObject, rules: ClaimRules): Deny | undefined {
+  if (payload['iss'] !== rules.issuer) return deny('invalid_credential', `iss is not ${rules.issuer}`)
+  const aud = payload['aud']
+  const named = Array.isArray(aud) ? aud : [aud]
+  if (!named.some((one) => typeof one === 'string' && rules.audiences.includes(one))) {
+    return deny('invalid_credential', `aud holds none of ${rules.audiences.join(', ')}`)
+  }
+  if (Object.hasOwn(payload, 'cnf'))
+    return deny('invalid_credential', 'the token is bound to a key (cnf), and possession of it cannot be proved here')
+  return undefined
+}
+
+/**
+ * Checks `exp` (required), `nbf` and `iat` with 60 s of skew.
+ * @param now milliseconds since the epoch
+ */
+export function checkTimes(payload: JsonObject, now: number): Deny | undefined {
+  const seconds = now / 1000
+  const { exp, nbf, iat } = payload
+  if (!Number.isFinite(exp)) return deny('invalid_credential', 'exp is missing or no number')
+  if (nbf !== undefined && !Number.isFinite(nbf)) return deny('invalid_credential', 'nbf is no number')
+  if (iat !== undefined && !Number.isFinite(iat)) return deny('invalid_credential', 'iat is no number')
+  if ((nbf as number | undefined) !== undefined && (nbf as number) - skew > seconds)
+    return deny('invalid_credential', 'not valid yet (nbf)')
+  if ((iat as number | undefined) !== undefined && (iat as number) - skew > seconds)
+    return deny('invalid_credential', 'issued in the future (iat)')
+  return isPast(exp as number, now) ? deny('expired_credential', `expired at ${exp}`) : undefined
+}
+
+/** Whether an `exp` has passed, skew allowed. */
+export const isPast = (exp: number, now: number): boolean => exp + skew <= now / 1000
+
+/**
+ * The principal that a verified payload names.
+ * @param credential digest, and the token itself where it was forwarded
+ */
+export function principalOf(
+  payload: JsonObject,
+  rules: ClaimRules,
+  credential: { readonly digest: string; readonly token: string | undefined },
+): Principal | Deny {
+  const subject = at(payload, rules.names.subject)
+  // A lone surrogate has no UTF-8 of its own: two such subjects would look alike once written down.
+  if (typeof subject !== 'string' || subject === '' || subject.length > maxSubjectLength || !subject.isWellFormed()) {
+    return deny('invalid_credential', `${rules.names.subject} is no text of 1 to ${maxSubjectLength} characters`)
+  }
+  const actor = payload['act'] === undefined ? undefined : readActor(payload['act'], maxActors)
+  if (actor === 'unreadable') return deny('invalid_credential', `act is no chain of at most ${maxActors} actors with a sub each`)
+  const endUser = rules.names.endUser === undefined ? undefined : at(payload, rules.names.endUser)
+  const tokenId = payload['jti']
+  const iat = payload['iat']
+  return {
+    validator: rules.validator,
+    issuer: rules.issuer,
+    subject: rules.namespace + subject,
+    rawSubject: subject,
+    roles: readRoles(payload, rules),
+    scopes: readScopes(rules.names.scopes === undefined ? undefined : at(payload, rules.names.scopes)),
+    claims: payload,
+    issuedAt: typeof iat === 'number' ? iat : 0,
+    expiresAt: payload['exp'] as number,
+    digest: credential.digest,
+    ...(typeof tokenId === 'string' && tokenId !== '' && { tokenId }),
+    ...(actor && { actor }),
+    ...(typeof endUser === 'string' && endUser !== '' && endUser !== subject && { endUser }),
+    ...(credential.token !== undefined && { subjectToken: credential.token }),
+  }
+}
+
+/** `roles` is a list of strings and `role` a single one; anything else there is no role. */
+function readRoles(payload: JsonObject, rules: ClaimRules): string[] {
+  const found = new Set<string>()
+  const list = rules.names.roles === undefined ? undefined : at(payload, rules.names.roles)
+  if (Array.isArray(list)) for (const role of list) if (typeof role === 'string' && role !== '') found.add(role)
+  const single = rules.names.role === undefined ? undefined : at(payload, rules.names.role)
+  if (typeof single === 'string' && single !== '') found.add(single)
+  return [...boundRoles(found, rules.mayAssert)]
+}
+
+/** What `may_assert` leaves of the presented roles. */
+export const boundRoles = (roles: Iterable<string>, mayAssert: ReadonlySet<string> | undefined): string[] =>
+  mayAssert === undefined ? [...roles] : [...roles].filter((role) => mayAssert.has(role))
+
+function readScopes(value: Json | undefined): string[] {
+  const names: readonly Json[] = typeof value === 'string' ? value.split(' ') : Array.isArray(value) ? value : []
+  // A scope name holds no white space (RFC 6749, section 3.3), so such an element of a list is none.
+  return [...new Set(names.filter((name) => typeof name === 'string' && /^\S+$/.test(name)) as string[])]
+}
+
+function readActor(value: Json, depth: number): Actor | 'unreadable' {
+  if (depth === 0 || !isJsonObject(value)) return 'unreadable'
+  const { sub, iss, act } = value
+  if (typeof sub !== 'string' || sub === '' || !sub.isWellFormed() || (iss !== undefined && typeof iss !== 'string')) return 'unreadable'
+  const inner = act === undefined ? undefined : readActor(act, depth - 1)
+  if (inner === 'unreadable') return inner
+  return { subject: sub, ...(iss !== undefined && { issuer: iss as string }), ...(inner && { actor: inner }) }
+}
+
+/** SHA-256 of a credential, hexadecimal: names it in caches without keeping it. */
+export const digestOf = (credential: string): string => hash('sha256', credential)
+
+/** SHA-256 of a payload whose token was not forwarded; the order of members makes no difference. */
+export const digestOfPayload = (payload: JsonObject): string => hash('sha256', canonical(payload))
+
+function canonical(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (!isJsonObject(value)) return JSON.stringify(value)
+  const members = Object.keys(value)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical(value[name]!)}`)
+  return `{${members.join(',')}}`
+}

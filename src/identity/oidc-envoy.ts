@@ -1,0 +1,70 @@
+import { LRUCache } from 'lru-cache'
+import { type JsonObject, sameJson } from '../core/json.ts'
+import type { Principal } from '../core/principal.ts'
+import { Deny, deny } from '../core/reasons.ts'
+import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
+import { type ClaimRules, checkParties, checkTimes, digestOf, digestOfPayload, isPast, principalOf } from './claims.ts'
+
+/** Settings of an `oidc` validator with `verified_by: envoy`. */
+export interface OidcEnvoyOptions extends ClaimRules {
+  /** `payload_in_metadata` of the provider in Envoy's jwt_authn filter. */
+  readonly metadataKey: string
+  /** Whether that provider forwards the token; then it must be there. */
+  readonly forward: boolean
+  /** How many principals are remembered; 10,000 unless given. */
+  readonly remember?: number
+}
+
+interface Remembered {
+  readonly payload: JsonObject
+  readonly principal: Principal
+}
+
+/**
+ * Admits what Envoy's jwt_authn filter verified, and fetches nothing. Envoy's word is not taken blindly: it
+ * looks for `Bearer ` anywhere in the value, lets padding, white space and `crit` through, and checks no
+ * `iat` (envoy-protocol). So parties and times are checked again, and where the token itself arrives it must
+ * be exactly the one whose payload Envoy tells of.
+ */
+export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
+  const principals = new LRUCache<string, Remembered>({ max: options.remember ?? 10_000 })
+
+  const admit = (payload: JsonObject, credential: Credential, now: number): Principal | Deny => {
+    const fault = checkParties(payload, options) ?? checkTimes(payload, now)
+    if (fault) return fault
+    const presented = credential.authorization !== undefined
+    if (!presented && options.forward) return deny('invalid_credential', 'Envoy did not forward the token (forward: true)')
+    if (presented && credential.authorization !== `Bearer ${credential.token}`) {
+      return deny('invalid_credential', 'Authorization beside a verified payload is no single Bearer token')
+    }
+    const digest = presented ? digestOf(credential.token) : digestOfPayload(payload)
+    const known = principals.get(digest)
+    if (known && sameJson(known.payload, payload)) return known.principal
+    if (presented) {
+      const jwt = credential.jwt
+      if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
+      if (Object.hasOwn(jwt.header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
+      if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
+    }
+    const principal = principalOf(payload, options, { digest, token: presented ? credential.token : undefined })
+    if (!(principal instanceof Deny)) principals.set(digest, { payload, principal })
+    return principal
+  }
+
+  return {
+    name: options.validator,
+    presents: 'bearer',
+    identify: ({ request, credential, now }: Presentation): Verdict => {
+      const payload = request.verifiedPayload(options.metadataKey)
+      return payload ? admit(payload, credential, now) : unverified(credential, options.issuer, now)
+    },
+  }
+}
+
+/** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
+function unverified(credential: Credential, issuer: string, now: number): Verdict {
+  if (credential.scheme !== 'bearer' || credential.jwt?.payload['iss'] !== issuer) return 'abstain'
+  const exp = credential.jwt.payload['exp']
+  if (typeof exp === 'number' && isPast(exp, now)) return deny('expired_credential', `expired at ${exp}; Envoy did not verify it`)
+  return deny('invalid_credential', 'Envoy did not verify this token')
+}

@@ -1,0 +1,105 @@
+import type { KeyObject } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { isSignatureAlgorithm, type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
+import { maxTokenBytes } from '../core/jwt.ts'
+import type { Soon } from '../core/ports.ts'
+import type { Principal } from '../core/principal.ts'
+import { Deny, deny } from '../core/reasons.ts'
+import type { Presentation, UnverifiedJwt, Verdict } from '../core/validator.ts'
+import { type ClaimRules, checkParties, checkTimes, digestOf, principalOf } from './claims.ts'
+
+/** What a look-up of a verification key can come to. */
+export type KeyAnswer =
+  | { readonly kind: 'key'; readonly key: KeyObject }
+  /** The issuer's keys are known, and this is none of them. */
+  | { readonly kind: 'unknown' }
+  /** The issuer's keys cannot be had, and none in memory may be used. */
+  | { readonly kind: 'unavailable'; readonly detail: string }
+
+/** Public keys of an issuer; synchronous where the key is in memory. */
+export interface VerificationKeys {
+  /** @param kid undefined where the token names none: then only a single key that suits is the answer */
+  readonly find: (kid: string | undefined, alg: SignatureAlgorithm) => Soon<KeyAnswer>
+}
+
+export interface VerifiedJwtOptions extends ClaimRules {
+  readonly algorithms: readonly SignatureAlgorithm[]
+  /** Accepted `typ` (RFC 7515, section 4.1.9), lower case without `application/`; `undefined` among them for tokens without. */
+  readonly types: readonly (string | undefined)[]
+  readonly keys: VerificationKeys
+  /** How many verified tokens are remembered; 10,000 unless given. */
+  readonly remember?: number
+}
+
+interface Verified {
+  readonly principal: Principal
+  readonly kid: string | undefined
+  readonly alg: SignatureAlgorithm
+  readonly key: KeyObject
+}
+
+/**
+ * Verifies JWTs of one issuer (RFC 7519, section 7.2; RFC 8725). Headers that carry or point at keys (`jwk`,
+ * `jku`, `x5c`, `x5u`) are never looked at. A verified token is remembered by its digest; from then on only
+ * its times are checked, and that its key still is among the issuer's.
+ */
+export function verifiedJwt(options: VerifiedJwtOptions): (presentation: Presentation) => Soon<Verdict> {
+  const verified = new LRUCache<string, Verified>({ max: options.remember ?? 10_000 })
+
+  const recall = (digest: string, now: number): Verdict | undefined => {
+    const known = verified.get(digest)
+    if (!known) return undefined
+    const answer = options.keys.find(known.kid, known.alg)
+    if (answer instanceof Promise || answer.kind !== 'key' || !(answer.key === known.key || answer.key.equals(known.key))) {
+      verified.delete(digest)
+      return undefined
+    }
+    return checkTimes(known.principal.claims, now) ?? known.principal
+  }
+
+  const withKey = (answer: KeyAnswer, token: string, jwt: UnverifiedJwt, digest: string, now: number): Verdict => {
+    if (answer.kind === 'unavailable') return deny('identity_unavailable', answer.detail)
+    if (answer.kind === 'unknown') return deny('invalid_credential', 'no key of the issuer has this kid')
+    const alg = jwt.header['alg'] as SignatureAlgorithm
+    if (!verifySignature(token, alg, answer.key)) return deny('invalid_credential', 'the signature does not verify')
+    const fault = checkParties(jwt.payload, options) ?? checkTimes(jwt.payload, now)
+    if (fault) return fault
+    const principal = principalOf(jwt.payload, options, { digest, token })
+    if (!(principal instanceof Deny)) {
+      verified.set(digest, { principal, kid: jwt.header['kid'] as string | undefined, alg, key: answer.key })
+    }
+    return principal
+  }
+
+  return ({ credential, now }) => {
+    if (credential.scheme !== 'bearer' || credential.token.length > maxTokenBytes) return 'abstain'
+    const { token } = credential
+    const digest = digestOf(token)
+    const recalled = recall(digest, now)
+    if (recalled) return recalled
+    const jwt = credential.jwt
+    if (jwt?.payload['iss'] !== options.issuer) return 'abstain'
+    const fault = checkHeader(jwt.header, options)
+    if (fault) return fault
+    const answer = options.keys.find(jwt.header['kid'] as string | undefined, jwt.header['alg'] as SignatureAlgorithm)
+    return answer instanceof Promise
+      ? answer.then((late) => withKey(late, token, jwt, digest, now))
+      : withKey(answer, token, jwt, digest, now)
+  }
+}
+
+function checkHeader(header: UnverifiedJwt['header'], options: VerifiedJwtOptions): Deny | undefined {
+  const { alg, kid, typ } = header
+  if (!isSignatureAlgorithm(alg) || !options.algorithms.includes(alg)) {
+    return deny('invalid_credential', `alg is none of ${options.algorithms.join(', ')}`)
+  }
+  if (Object.hasOwn(header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
+  // An unencoded payload (RFC 7797) would be signed over other bytes than those read.
+  if (Object.hasOwn(header, 'b64')) return deny('invalid_credential', 'the token has a b64 header')
+  if (kid !== undefined && (typeof kid !== 'string' || kid === '')) return deny('invalid_credential', 'kid is no text')
+  const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : typ
+  if (!options.types.includes(type as string | undefined)) {
+    return deny('invalid_credential', `typ is none of ${options.types.map((name) => name ?? '(absent)').join(', ')}`)
+  }
+  return undefined
+}

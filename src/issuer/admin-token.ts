@@ -1,0 +1,40 @@
+import type { KeyObject } from 'node:crypto'
+import { verifySignature } from '../core/jws.ts'
+import { parseJwt } from '../core/jwt.ts'
+import { adminType } from './mint.ts'
+
+export interface AdminTokenOptions {
+  readonly issuer: string
+  readonly adminAudience: string
+  /** The issuer's own key ring. */
+  readonly keys: { readonly find: (kid: string | undefined, alg: string) => { readonly kind: string; readonly key?: KeyObject } }
+}
+
+/** Who may use the admin listener, by a token of {@link AdminTokenOptions.issuer}. */
+export interface Admin {
+  readonly subject: string
+  readonly scopes: readonly string[]
+  readonly tokenId: string
+  /** Seconds since the epoch. */
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
+/**
+ * Verifies an admin token: our own signature, `typ: postern-admin+jwt` and the admin audience alone, so that no
+ * edge or downstream token is ever taken for one. Issuer and verifier are one service, so no skew is allowed on `exp`.
+ * @returns a function from a token to the admin it names; undefined for anything else
+ */
+export function adminTokens(options: AdminTokenOptions): (token: string, now: number) => Admin | undefined {
+  return (token, now) => {
+    const jwt = parseJwt(token)
+    if (!jwt || jwt.header['typ'] !== adminType || jwt.header['alg'] !== 'ES256' || Object.hasOwn(jwt.header, 'crit')) return undefined
+    const { kid } = jwt.header
+    const found = options.keys.find(typeof kid === 'string' ? kid : undefined, 'ES256')
+    if (!found.key || !verifySignature(token, 'ES256', found.key)) return undefined
+    const { iss, aud, sub, exp, iat, jti, scope } = jwt.payload
+    if (iss !== options.issuer || aud !== options.adminAudience || typeof sub !== 'string' || sub === '') return undefined
+    if (typeof exp !== 'number' || exp <= now / 1000 || typeof iat !== 'number' || typeof jti !== 'string') return undefined
+    return { subject: sub, scopes: typeof scope === 'string' ? scope.split(' ') : [], tokenId: jti, issuedAt: iat, expiresAt: exp }
+  }
+}

@@ -1,0 +1,59 @@
+import { Hono } from 'hono'
+
+export interface IssuerEndpointsOptions {
+  /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
+  readonly issuer: string
+  readonly jwks: () => { readonly keys: readonly object[] }
+  /** Whether the listener itself speaks TLS, for HSTS. */
+  readonly tls: boolean
+}
+
+/** Seconds that upstreams may keep the key set; `publish_before` must be longer, so that none misses a new key. */
+export const jwksMaxAge = 300
+
+const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringify({ type: 'about:blank', title, status })
+
+/**
+ * What the issuer listener serves: discovery and keys, for upstreams that verify downstream tokens. Metadata
+ * names what exists and no more; there is no token endpoint yet, and so none is named.
+ */
+export function issuerEndpoints({ issuer, jwks, tls }: IssuerEndpointsOptions): Hono {
+  const app = new Hono()
+  const at = new URL(issuer).pathname.replace(/\/$/, '')
+  const metadata = JSON.stringify({
+    issuer,
+    jwks_uri: `${issuer.replace(/\/$/, '')}/jwks.json`,
+    // Required by the standard although there is no authorization endpoint; Kubernetes' issuer says the same.
+    response_types_supported: ['id_token'],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: ['ES256'],
+  })
+
+  app.use(async (c, next) => {
+    await next()
+    c.res.headers.set('x-content-type-options', 'nosniff')
+    c.res.headers.set('x-frame-options', 'DENY')
+    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
+    if (tls) c.res.headers.set('strict-transport-security', 'max-age=31536000; includeSubDomains')
+  })
+
+  const documents: readonly (readonly [path: string, type: string, body: () => string])[] = [
+    ['/.well-known/openid-configuration', 'application/json', () => metadata],
+    ['/.well-known/oauth-authorization-server', 'application/json', () => metadata],
+    ['/jwks.json', 'application/jwk-set+json', () => JSON.stringify(jwks())],
+  ]
+  for (const [path, type, body] of documents) {
+    // With a path in the issuer's URL, OpenID Connect puts `.well-known` behind it and RFC 8414, section 3.1 before it.
+    for (const place of new Set([path, at + path, path + at])) {
+      app.get(place, (c) => c.body(body(), 200, { 'content-type': type, 'cache-control': `public, max-age=${jwksMaxAge}` }))
+      app.all(place, (c) =>
+        c.body(problem(405, 'Only GET and HEAD are allowed here'), 405, { 'content-type': problemType, allow: 'GET, HEAD' }),
+      )
+    }
+  }
+  app.notFound((c) => c.body(problem(404, 'Nothing is here'), 404, { 'content-type': problemType }))
+  app.onError((_, c) => c.body(problem(500, 'An internal error'), 500, { 'content-type': problemType }))
+  return app
+}
+
+const problemType = 'application/problem+json'

@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import type { JsonObject } from '../core/json.ts'
+import type { TokenRequest } from '../core/ports.ts'
+import type { Actor } from '../core/principal.ts'
+import { narrow } from '../core/scopes.ts'
+
+/** What minting asks of the key ring. */
+export interface Signer {
+  readonly sign: (payload: JsonObject, typ: string) => string
+}
+
+export interface MintOptions {
+  /** The `iss` of every token: the issuer's URL, exactly. */
+  readonly issuer: string
+  readonly signer: Signer
+  /** `admin.audience`. */
+  readonly adminAudience: string
+}
+
+export interface Minted {
+  readonly token: string
+  /** `jti` */
+  readonly id: string
+  /** Seconds since the epoch. */
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
+/** A token by which a person or agent enters at the edge. */
+export interface EdgeToken {
+  readonly audience: string
+  readonly subject: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  /** Seconds. */
+  readonly ttl: number
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+export interface Mint {
+  /**
+   * A downstream token (design, section 7).
+   * @returns undefined where the principal's own credential has ended
+   */
+  readonly downstream: (request: Omit<TokenRequest, 'via'>) => Minted | undefined
+  readonly edge: (token: EdgeToken) => Minted
+  /** @param now milliseconds since the epoch */
+  readonly admin: (subject: string, now: number) => Minted
+}
+
+/** Downstream tokens are plain JWTs: never `at+jwt`, so that none is a credential at the edge. */
+export const downstreamType = 'JWT'
+/** RFC 9068, section 2.1. */
+export const edgeType = 'at+jwt'
+export const adminType = 'postern-admin+jwt'
+
+/** What an admin token may do (design, section 8). */
+export const adminScopes = ['admin:launch-tokens:*', 'admin:revoke:*', 'admin:audit:*', 'admin:apps:*', 'admin:owners:*'] as const
+
+/** Seconds. */
+export const maxDownstreamLife = 300
+export const adminLife = 300
+const skew = 60
+
+export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint {
+  const mint = (typ: string, now: number, life: number, end: number, claims: JsonObject): Minted => {
+    const issuedAt = Math.floor(now / 1000)
+    const expiresAt = Math.floor(Math.min(issuedAt + life, end))
+    const id = randomUUID()
+    const token = signer.sign({ iss: issuer, ...claims, iat: issuedAt, exp: expiresAt, jti: id }, typ)
+    return { token, id, issuedAt, expiresAt }
+  }
+
+  return {
+    downstream: ({ principal, workload, audience, scope, ttl, resource, now }) => {
+      const end = principal.expiresAt + skew
+      if (Math.floor(end) <= now / 1000) return undefined
+      const granted = narrow(principal.scopes, scope)
+      const actor = actorOf(workload, principal.actor)
+      return mint(downstreamType, now, Math.min(ttl, maxDownstreamLife), end, {
+        sub: principal.subject,
+        aud: audience,
+        ...(granted.length > 0 && { scope: granted.join(' ') }),
+        ...(actor && { act: actor }),
+        ...(resource !== undefined && { resource }),
+      })
+    },
+    edge: ({ audience, subject, roles, scopes, ttl, now }) =>
+      mint(edgeType, now, ttl, Number.POSITIVE_INFINITY, {
+        sub: subject,
+        aud: audience,
+        ...(roles.length > 0 && { roles: [...roles] }),
+        ...(scopes.length > 0 && { scope: scopes.join(' ') }),
+      }),
+    admin: (subject, now) =>
+      mint(adminType, now, adminLife, Number.POSITIVE_INFINITY, { sub: subject, aud: adminAudience, scope: adminScopes.join(' ') }),
+  }
+}
+
+/** `act` (RFC 8693, section 4.1): the workload that acts now outermost, those that acted before it inside. */
+function actorOf(workload: string | undefined, before: Actor | undefined): JsonObject | undefined {
+  const inner = before && actClaim(before)
+  return workload === undefined ? inner : { sub: workload, ...(inner && { act: inner }) }
+}
+
+const actClaim = ({ subject, issuer, actor }: Actor): JsonObject => ({
+  sub: subject,
+  ...(issuer !== undefined && { iss: issuer }),
+  ...(actor && { act: actClaim(actor) }),
+})

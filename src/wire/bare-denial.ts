@@ -1,0 +1,35 @@
+import type { DenyAnswer } from '../core/answer.ts'
+import { type DenyReason, httpStatus, rpcCode, title } from '../core/reasons.ts'
+
+/** Reasons for which the wire itself refuses, before or after a check. */
+export type WireReason = Extract<DenyReason, 'bad_request' | 'internal' | 'overloaded'>
+
+/** The decision id of a denial, and the header that carries it. */
+export interface DecisionMark {
+  readonly id: string
+  /** `x-postern-decision`, unless configured. */
+  readonly header: string
+}
+
+/**
+ * A denial where no request is at hand to make a better one of: RFC 9457 problem details, and metadata with the
+ * reason only.
+ */
+export function bareDenial(reason: WireReason, mark?: DecisionMark): DenyAnswer {
+  const status = httpStatus[reason]
+  const problem = { type: `urn:postern:denial:${reason}`, title: title[reason], status, reason }
+  const headers: [string, string][] = [
+    ['cache-control', 'no-store'],
+    ['content-type', 'application/problem+json'],
+  ]
+  if (mark) headers.unshift([mark.header, mark.id])
+  return {
+    kind: 'deny',
+    reason,
+    status,
+    code: rpcCode[status],
+    headers,
+    body: JSON.stringify(mark ? { ...problem, decision_id: mark.id } : problem),
+    metadata: { decision: 'deny', enforced: true, reason, ...(mark ? { decision_id: mark.id } : {}) },
+  }
+}

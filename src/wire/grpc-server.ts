@@ -1,0 +1,160 @@
+import { createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
+import { experimental, Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
+import { ReflectionService } from '@grpc/reflection'
+import { type Bound, bind } from './bind.ts'
+import { readCertificates, watchCertificates } from './certificates.ts'
+import type { CheckHandler } from './check-handler.ts'
+import { createHealth } from './health.ts'
+import { bindFault, formatListenAddress, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { peerSpiffeId } from './peer.ts'
+import { authorizationService, servedProtos } from './protos.ts'
+import { refuseCalls } from './refuse-calls.ts'
+
+export interface GrpcServerOptions {
+  readonly listener: Listener
+  readonly handler: CheckHandler
+  /** Whether gRPC reflection is served. */
+  readonly reflection: boolean
+  /** Bytes of a message above which the transport ends the call; `maxMessage` of the handler denies below that. */
+  readonly maxReceive?: number
+  /** Calls at once on one connection. */
+  readonly maxStreams?: number
+  /** Told of failed handshakes, refused peers and certificates that do not load; never a credential. */
+  readonly onFault: (detail: string) => void
+  /** For tests: how often certificate files are looked at. */
+  readonly certificatesEveryMs?: number
+}
+
+/** A check listener that is up. Health says NOT_SERVING until `serving(true)`. */
+export interface GrpcServer {
+  readonly address: ListenAddress
+  readonly serving: (up: boolean) => void
+  /**
+   * Says NOT_SERVING, takes no more connections, sends GOAWAY and lets calls in flight end.
+   * @param graceMs milliseconds after which what is left is cut
+   */
+  readonly close: (graceMs: number) => Promise<void>
+}
+
+// A message over max_message is a denial; one that is larger still is not even read.
+const defaultMaxReceive = 4 * 1024 * 1024
+const defaultMaxStreams = 1024
+const handshakeTimeoutMs = 10_000
+
+/**
+ * Serves Authorization/Check, grpc.health.v1 and reflection with @grpc/grpc-js. Sockets are accepted here and
+ * handed to it: so their file mode, certificates and peers are ours to judge, and are judged once a connection.
+ * @throws {ListenFault} where the listener would be unsafe or cannot be had
+ */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const { listener, onFault } = options
+  const unsafe = bindFault(listener)
+  if (unsafe !== undefined) throw new ListenFault(unsafe)
+
+  const grpc = new Server({
+    'grpc.max_receive_message_length': options.maxReceive ?? defaultMaxReceive,
+    'grpc.max_concurrent_streams': options.maxStreams ?? defaultMaxStreams,
+    'grpc.keepalive_time_ms': 60_000,
+    'grpc.keepalive_timeout_ms': 20_000,
+    'grpc.enable_channelz': 0,
+  })
+  const health = createHealth(['', authorizationService])
+  addCheck(grpc, options.handler)
+  health.addTo(grpc)
+  if (options.reflection) {
+    new ReflectionService(servedProtos().definition, { services: [authorizationService, 'grpc.health.v1.Health'] }).addToServer(grpc)
+  }
+
+  const served = grpc.createConnectionInjector(ServerCredentials.createInsecure())
+  const refused = grpc.createConnectionInjector(
+    experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [refuseCalls]),
+  )
+  const { server, stopWatching } = await acceptor(options, (socket) => {
+    socket.on('error', () => {})
+    if (listener.tls.mode !== 'mtls') return served.injectConnection(socket)
+    const peer = peerSpiffeId(socket)
+    if (peer !== undefined && listener.tls.allow.includes(peer)) return served.injectConnection(socket)
+    onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+    refused.injectConnection(socket)
+  })
+  let bound: Bound
+  try {
+    bound = await bind(server, listener.address)
+  } catch (cause) {
+    stopWatching()
+    throw cause
+  }
+  server.on('error', (cause) => onFault(`${formatListenAddress(bound.address)}: ${cause.message}`))
+
+  const close = async (graceMs: number): Promise<void> => {
+    health.end()
+    stopWatching()
+    // The acceptor is closed when its last socket is. What tryShutdown says is not waited for: where Node's own
+    // Http2Server.close() has begun to close the sessions, it calls back while calls are still in flight.
+    const stopped = new Promise<void>((resolve) => server.close(() => resolve()))
+    grpc.tryShutdown(() => {})
+    const timer = setTimeout(bound.cut, graceMs)
+    await stopped
+    clearTimeout(timer)
+    grpc.forceShutdown()
+  }
+  let closing: Promise<void> | undefined
+  return {
+    address: bound.address,
+    serving: (up) => {
+      if (!closing) health.set(up)
+    },
+    close: (graceMs) => {
+      closing ??= close(graceMs)
+      return closing
+    },
+  }
+}
+
+/** Messages stay bytes: decoding is the handler's, so that what cannot be decoded is its denial and no gRPC error. */
+function addCheck(grpc: Server, handler: CheckHandler): void {
+  const asIs = (message: Buffer): Buffer => message
+  const { path } = servedProtos().check
+  const check = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
+    const deadline = Number(call.getDeadline())
+    const answer = handler(call.request, deadline === Number.POSITIVE_INFINITY ? undefined : deadline - Date.now())
+    if (answer instanceof Promise) answer.then((message) => reply(null, message))
+    else reply(null, answer)
+  }
+  const method = {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  }
+  grpc.addService({ Check: method }, { Check: check })
+}
+
+interface Acceptor {
+  readonly server: ReturnType<typeof createServer>
+  readonly stopWatching: () => void
+}
+
+async function acceptor(options: GrpcServerOptions, take: (socket: Socket) => void): Promise<Acceptor> {
+  const { tls } = options.listener
+  if (tls.mode === 'none') return { server: createServer({ noDelay: true }, take), stopWatching: () => {} }
+  const certificates = await readCertificates(tls)
+  const server: TlsServer = createTlsServer(
+    {
+      ...certificates,
+      requestCert: tls.mode === 'mtls',
+      rejectUnauthorized: true,
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: handshakeTimeoutMs,
+      noDelay: true,
+    },
+    take,
+  )
+  server.on('tlsClientError', (cause) => options.onFault(`a TLS handshake failed: ${cause.message}`))
+  const apply = (next: typeof certificates): void => server.setSecureContext(next)
+  return { server, stopWatching: watchCertificates(tls, certificates, apply, options.onFault, options.certificatesEveryMs) }
+}

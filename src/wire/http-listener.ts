@@ -1,0 +1,114 @@
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { getRequestListener } from '@hono/node-server'
+import { type Bound, bind } from './bind.ts'
+import { readCertificates, watchCertificates } from './certificates.ts'
+import { formatListenAddress, httpBindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { peerSpiffeId } from './peer.ts'
+
+/** What an application may know of the connection that a request came by. */
+export interface Connection {
+  /** The SPIFFE ID in the client's verified certificate, with `tls.mode: mtls`. */
+  readonly peer: string | undefined
+  /** Whether it is TLS: Strict-Transport-Security belongs on such answers, and only there (RFC 6797, section 7.2). */
+  readonly secure: boolean
+  /** The address of the peer; empty on a unix socket. */
+  readonly remoteAddress: string
+}
+
+/** A fetch handler, such as that of Hono, whose `env` is the connection. */
+export type Fetch = (request: Request, connection: Connection) => Response | Promise<Response>
+
+export interface HttpListenerOptions {
+  /** In the policy file: `admin` or `issuer`. */
+  readonly name: string
+  readonly listener: Listener
+  readonly fetch: Fetch
+  /** Told of failed handshakes, handlers that threw and certificates that do not load. */
+  readonly onFault: (detail: string) => void
+  /** For tests: how often certificate files are looked at. */
+  readonly certificatesEveryMs?: number
+}
+
+export interface HttpListener {
+  readonly address: ListenAddress
+  /** Ends idle connections, lets requests in flight end, and cuts what is left after `graceMs` milliseconds. */
+  readonly close: (graceMs: number) => Promise<void>
+}
+
+/** Slow or endless headers and bodies hold a connection no longer than this. Milliseconds and bytes. */
+const limits: ServerOptions = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+  keepAliveTimeout: 30_000,
+  maxHeaderSize: 16 * 1024,
+  noDelay: true,
+}
+const maxHeaders = 100
+
+/**
+ * Serves a fetch handler on node:http or node:https. How much body is read is the application's to limit.
+ * @throws {ListenFault} where the listener would be unsafe or cannot be had
+ */
+export async function startHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
+  const { listener, name, fetch, onFault } = options
+  const unsafe = httpBindFault(listener, name)
+  if (unsafe !== undefined) throw new ListenFault(unsafe)
+
+  const secure = listener.tls.mode !== 'none'
+  const handle = getRequestListener(
+    (request, { incoming }) =>
+      fetch(request, { peer: peerSpiffeId(incoming.socket), secure, remoteAddress: incoming.socket.remoteAddress ?? '' }),
+    {
+      // The globals of the process stay as they are.
+      overrideGlobalObjects: false,
+      errorHandler: (cause) => {
+        onFault(`listen.${name}: a handler threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : 'something'}`)
+        return new Response(null, { status: 500 })
+      },
+    },
+  )
+  const take = (incoming: IncomingMessage, outgoing: ServerResponse): void => void handle(incoming, outgoing)
+  const { server, stopWatching } = await httpServer(options, take)
+  server.maxHeadersCount = maxHeaders
+  let bound: Bound
+  try {
+    bound = await bind(server, listener.address)
+  } catch (cause) {
+    stopWatching()
+    throw cause
+  }
+  server.on('error', (cause) => onFault(`${formatListenAddress(bound.address)}: ${cause.message}`))
+
+  const close = async (graceMs: number): Promise<void> => {
+    stopWatching()
+    const timer = setTimeout(bound.cut, graceMs)
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve())
+      server.closeIdleConnections()
+    })
+    clearTimeout(timer)
+  }
+  let closing: Promise<void> | undefined
+  return {
+    address: bound.address,
+    close: (graceMs) => {
+      closing ??= close(graceMs)
+      return closing
+    },
+  }
+}
+
+async function httpServer(options: HttpListenerOptions, take: (incoming: IncomingMessage, outgoing: ServerResponse) => void) {
+  const { tls } = options.listener
+  if (tls.mode === 'none') return { server: createServer(limits, take), stopWatching: () => {} }
+  const certificates = await readCertificates(tls)
+  const server = createTlsServer(
+    { ...limits, ...certificates, requestCert: tls.mode === 'mtls', rejectUnauthorized: true, handshakeTimeout: 10_000 },
+    take,
+  )
+  server.on('tlsClientError', (cause) => options.onFault(`listen.${options.name}: a TLS handshake failed: ${cause.message}`))
+  const apply = (next: typeof certificates): void => server.setSecureContext(next)
+  return { server, stopWatching: watchCertificates(tls, certificates, apply, options.onFault, options.certificatesEveryMs) }
+}

@@ -1,0 +1,7 @@
+import { ServerInterceptingCall, type ServerInterceptor, status } from '@grpc/grpc-js'
+
+/** Ends every call with PERMISSION_DENIED, its message unread: for peers that are not on the listener's list. */
+export const refuseCalls: ServerInterceptor = (_method, call) =>
+  new ServerInterceptingCall(call, {
+    start: () => call.sendStatus({ code: status.PERMISSION_DENIED, details: 'this workload may not ask here' }),
+  })

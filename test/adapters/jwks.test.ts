@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { type Jwks, type JwksOptions, type KeyFound, openJwks } from '../../src/adapters/jwks.ts'
+import { readJwks } from '../../src/adapters/jwks-parse.ts'
+import { json, type LocalServer, localServer, type Seen } from './local-server.ts'
+
+const pair = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey
+const jwk = (key: KeyObject, kid?: string, more: object = {}): object => ({
+  ...key.export({ format: 'jwk' }),
+  ...(kid !== undefined && { kid }),
+  ...more,
+})
+const one = pair()
+const two = pair()
+
+describe('jwks', () => {
+  let server: LocalServer
+  let keys: object[]
+  let now: number
+  const open: Jwks[] = []
+  const start = (more: Partial<JwksOptions> = {}): Jwks => {
+    const jwks = openJwks({ issuer: server.url, algorithms: ['ES256', 'RS256'], timeoutMs: 200, clock: () => now, ...more })
+    open.push(jwks)
+    return jwks
+  }
+  const issuer = (seen: Seen, response: ServerResponse): void => {
+    if (seen.path === '/.well-known/openid-configuration') json(response, { issuer: server.url, jwks_uri: `${server.url}/keys` })
+    else if (seen.path === '/keys') json(response, { keys })
+    else json(response, {}, 404)
+  }
+  const fetches = (): number => server.seen.filter((seen) => seen.path === '/keys').length
+  const kind = (found: KeyFound): string => found.kind
+
+  beforeEach(async () => {
+    now = 1_800_000_000_000
+    keys = [jwk(one, 'k1')]
+    server = await localServer(issuer)
+  })
+  afterEach(async () => {
+    for (const jwks of open.splice(0)) jwks.close()
+    await server.stop()
+  })
+
+  it('fetches at start without being waited for, then answers at once', async () => {
+    const jwks = start()
+    assert.deepEqual([jwks.condition().status, jwks.condition().reason], ['Unknown', 'NotFetchedYet'])
+    const found = await jwks.find('k1', 'ES256')
+    assert.ok(found.kind === 'key' && found.key.equals(one))
+    assert.deepEqual(jwks.find('k1', 'ES256'), found)
+    now += 7000
+    const { status, reason, kids, ageSeconds } = jwks.condition()
+    assert.deepEqual({ status, reason, kids, ageSeconds }, { status: 'True', reason: 'Fetched', kids: ['k1'], ageSeconds: 7 })
+    assert.equal(fetches(), 1)
+  })
+  it('fetches again for a key it does not know, once in 30 s however many ask', async () => {
+    const jwks = start()
+    await jwks.refresh()
+    keys = [jwk(one, 'k1'), jwk(two, 'k2')]
+    const found = await Promise.all(Array.from({ length: 50 }, () => jwks.find('k2', 'ES256')))
+    assert.ok(found.every((answer) => answer.kind === 'key' && answer.key.equals(two)))
+    assert.equal(fetches(), 2)
+    for (let i = 0; i < 1000; i++) assert.deepEqual(jwks.find(`made-up-${i}`, 'ES256'), { kind: 'unknown' })
+    assert.equal(fetches(), 2)
+    now += 30_000
+    assert.deepEqual(await jwks.find('made-up', 'ES256'), { kind: 'unknown' })
+    assert.equal(fetches(), 3)
+  })
+  it('drops keys that the issuer withdrew', async () => {
+    const jwks = start()
+    await jwks.refresh()
+    keys = [jwk(two, 'k2')]
+    await jwks.refresh()
+    assert.deepEqual(await jwks.find('k1', 'ES256'), { kind: 'unknown' })
+  })
+  it('refreshes by the clock', async () => {
+    start({ refreshMs: 50 })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    assert.ok(fetches() >= 3, `${fetches()} fetches`)
+  })
+  it('takes a key for its own algorithm and kind only', async () => {
+    const { publicKey: rsaKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    keys = [jwk(one, 'e'), jwk(rsaKey, 'r', { alg: 'RS256' })]
+    const jwks = start()
+    await jwks.refresh()
+    assert.equal(kind(await jwks.find('e', 'ES256')), 'key')
+    assert.equal(kind(await jwks.find('r', 'RS256')), 'key')
+    assert.equal(kind(await jwks.find('e', 'RS256')), 'unknown')
+    assert.equal(kind(await jwks.find('r', 'PS256')), 'unknown')
+    assert.equal(kind(await jwks.find(undefined, 'RS256')), 'key', 'the only key for RS256')
+    keys = [jwk(one, 'a'), jwk(two, 'b')]
+    await jwks.refresh()
+    const before = fetches()
+    assert.deepEqual(jwks.find(undefined, 'ES256'), { kind: 'unknown' })
+    assert.equal(fetches(), before)
+  })
+
+  const failures: Record<string, { handle: LocalServer['handle']; reason: string }> = {
+    'a 500 from discovery': { handle: (_, response) => json(response, {}, 500), reason: 'DiscoveryFailed' },
+    'discovery that hangs': { handle: () => {}, reason: 'DiscoveryFailed' },
+    'discovery of 10 MB': { handle: (_, response) => void response.end('x'.repeat(10_000_000)), reason: 'DiscoveryFailed' },
+    'discovery that is no JSON': { handle: (_, response) => void response.end('<html>'), reason: 'DiscoveryFailed' },
+    'discovery without jwks_uri': { handle: (_, response) => json(response, { issuer: server.url }), reason: 'DiscoveryFailed' },
+    'a redirect': { handle: (_, response) => void response.writeHead(302, { location: '/x' }).end(), reason: 'DiscoveryFailed' },
+    'another issuer': {
+      handle: (_, response) => json(response, { issuer: `${server.url}/`, jwks_uri: `${server.url}/keys` }),
+      reason: 'IssuerMismatch',
+    },
+    'keys elsewhere, in the clear': {
+      handle: (_, response) => json(response, { issuer: server.url, jwks_uri: 'http://keys.example/' }),
+      reason: 'KeySetFailed',
+    },
+    'a key set that hangs': { handle: (seen, response) => seen.path !== '/keys' && issuer(seen, response), reason: 'KeySetFailed' },
+    'a key set of another form': {
+      handle: (seen, response) => (seen.path === '/keys' ? json(response, { keys: 'none' }) : issuer(seen, response)),
+      reason: 'KeySetFailed',
+    },
+    'a key set without usable keys': {
+      handle: (seen, response) =>
+        seen.path === '/keys' ? json(response, { keys: [{ kty: 'oct', k: 'AA', kid: 'k1' }] }) : issuer(seen, response),
+      reason: 'NoUsableKeys',
+    },
+  }
+  for (const [name, { handle, reason }] of Object.entries(failures)) {
+    it(`is not ready, and says why, after ${name}`, async () => {
+      server.handle = handle
+      const jwks = start()
+      await jwks.refresh()
+      assert.deepEqual([jwks.condition().status, jwks.condition().reason], ['False', reason])
+      assert.equal(kind(await jwks.find('k1', 'ES256')), 'unavailable')
+    })
+  }
+
+  it('tries again by itself until the issuer answers', async () => {
+    server.handle = (_, response) => json(response, {}, 503)
+    const jwks = start()
+    await jwks.refresh()
+    server.handle = issuer
+    const end = performance.now() + 3000
+    while (jwks.condition().status !== 'True' && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(jwks.condition().reason, 'Fetched')
+    assert.equal(kind(await jwks.find('k1', 'ES256')), 'key')
+  })
+  it('asks a dead issuer for unknown keys no more often', async () => {
+    server.handle = (_, response) => json(response, {}, 503)
+    const jwks = start()
+    await jwks.refresh()
+    await jwks.find('a', 'ES256')
+    const before = server.seen.length
+    for (let i = 0; i < 500; i++) assert.equal(kind(await jwks.find(`x${i}`, 'ES256')), 'unavailable')
+    assert.ok(server.seen.length <= before + 1, 'at most the retry on the clock')
+  })
+  it('uses the last good keys while the issuer is down, up to stale_for', async () => {
+    const jwks = start({ staleForMs: 100_000 })
+    await jwks.refresh()
+    server.handle = (_, response) => json(response, {}, 500)
+    now += 90_000
+    await jwks.refresh()
+    assert.equal(kind(await jwks.find('k1', 'ES256')), 'key')
+    assert.deepEqual([jwks.condition().status, jwks.condition().reason], ['True', 'UsingLastGood'])
+    assert.equal(kind(await jwks.find('k9', 'ES256')), 'unavailable', 'it may exist by now')
+    now += 10_001
+    assert.equal(kind(await jwks.find('k1', 'ES256')), 'unavailable')
+    assert.deepEqual([jwks.condition().status, jwks.condition().reason], ['False', 'TooOld'])
+  })
+})
+
+describe('readJwks', () => {
+  const read = (listed: unknown[]): number => readJwks(JSON.stringify({ keys: listed }), ['ES256', 'RS256'])!.length
+  it('passes over what cannot verify', () => {
+    const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey
+    const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey
+    assert.equal(read([jwk(one, 'a'), jwk(two), jwk(one, 'c', { use: 'sig', alg: 'ES256', key_ops: ['verify'] })]), 3)
+    const useless = [
+      null,
+      1,
+      'x',
+      [],
+      {},
+      { kty: 'oct', k: 'AA' },
+      { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA' },
+      jwk(one, 'a', { use: 'enc' }),
+      jwk(one, 'a', { key_ops: ['encrypt'] }),
+      jwk(one, 'a', { alg: 'ES384' }),
+      jwk(one, 'a', { alg: 'HS256' }),
+      jwk(one, 'a', { alg: 'RS256' }),
+      jwk(one, ''),
+      { ...jwk(one), kid: 5 },
+      jwk(weak, 'w'),
+      jwk(p384, 'p'),
+    ]
+    assert.equal(read(useless), 0)
+  })
+  it('stops at 100 keys', () => assert.equal(read(Array.from({ length: 150 }, (_, i) => jwk(one, `k${i}`))), 100))
+  it('keeps nothing private', () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const [found] = readJwks(JSON.stringify({ keys: [privateKey.export({ format: 'jwk' })] }), ['ES256'])!
+    assert.equal(found?.key.type, 'public')
+  })
+  for (const body of ['', 'null', '[]', '{}', '{"keys":{}}'])
+    it(`refuses ${body || 'nothing'}`, () => assert.equal(readJwks(body, ['ES256']), undefined))
+})

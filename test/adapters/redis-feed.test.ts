@@ -1,0 +1,157 @@
+import { equal, ok } from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type NearCache, openNearCache } from '../../src/adapters/near-cache.ts'
+import { openRedisState } from '../../src/adapters/redis-state.ts'
+import { type Change, type LookedUp, type State, Unavailable } from '../../src/core/ports.ts'
+import { type RunningRedis, startRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+
+const settings = { size: 1000, ttlMs: 30_000, negativeTtlMs: 2000, maxStaleMs: 0 }
+const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
+const key = (id: string) => `postern:default:labels:sandbox:${id}`
+
+describe('the feed of changes from Redis', function () {
+  this.timeout(20_000)
+  const ends: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const end of ends.reverse()) await end()
+    ends.length = 0
+  })
+
+  const open = async (port: number) => {
+    const state = await openRedisState({ place: { url: `redis://127.0.0.1:${port}` }, realm: 'default' })
+    ends.push(state.close)
+    return state
+  }
+  const start = async (): Promise<RunningRedis> => {
+    const redis = await startRedis()
+    ends.push(redis.stop)
+    return redis
+  }
+  const nearCache = (state: State): NearCache =>
+    openNearCache({ sources: new Map([[undefined, { reader: state.labels, feed: state.feed }]]), settings })
+
+  it('has an owner that was changed straight in Redis in force within a second, again and again', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const state = await open(redis.port)
+    const cache = nearCache(state)
+    for (const owner of ['alice', 'bob', 'carol']) {
+      await client.hset(key('s'), 'agentcube.io/owner', owner)
+      const changed = performance.now()
+      await until(owner, async () => (await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner') === owner, 1000)
+      ok(performance.now() - changed < 1000)
+      equal((cache.labels(undefined, 'sandbox', 's') as LookedUp).cache, 'hit')
+    }
+    await client.flushdb()
+    await until('the flush', async () => (await cache.labels(undefined, 'sandbox', 's')).labels === undefined, 1000)
+    await client.hset(key('s'), 'agentcube.io/owner', 'dave')
+    await until('dave', async () => (await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner') === 'dave', 1000)
+  })
+
+  for (const [what, kind] of [
+    ['its own', 'normal'],
+    ['the one that hears', 'pubsub'],
+  ] as const) {
+    it(`makes a new session when a connection is killed: ${what}`, async () => {
+      const redis = await start()
+      const client = redis.client()
+      const state = await open(redis.port)
+      const cache = nearCache(state)
+      await state.labels.write('sandbox', 's', owned('alice'))
+      await cache.labels(undefined, 'sandbox', 's')
+      const heard: Change['kind'][] = []
+      state.feed.subscribe((change) => heard.push(change.kind))
+      await client.call('CLIENT', 'KILL', 'TYPE', kind, 'SKIPME', 'yes')
+      await until('a new session', () => heard.includes('labels'), 1000)
+      await client.hset(key('s'), 'agentcube.io/owner', 'bob')
+      await until('bob', async () => (await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner') === 'bob', 1000)
+    })
+  }
+
+  for (const stalled of ['first', 'second'] as const) {
+    it(`distrusts when one of its two connections stalls unseen: the ${stalled}`, async () => {
+      const redis = await start()
+      const proxy = await startStallingProxy(redis.port)
+      ends.push(proxy.stop)
+      const state = await open(proxy.port)
+      const cache = nearCache(state)
+      await state.labels.write('sandbox', 's', owned('alice'))
+      await cache.labels(undefined, 'sandbox', 's')
+      proxy.stall(stalled === 'first' ? 0 : 1)
+      // Nothing that was heard up to here may be served for more than a second past this change.
+      await redis.client().hset(key('s'), 'agentcube.io/owner', 'bob')
+      await sleep(1050)
+      let owner: string | undefined
+      try {
+        owner = (await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner')
+      } catch (error) {
+        ok(error instanceof Unavailable)
+      }
+      ok(owner === undefined || owner === 'bob', `served ${owner}`)
+      await until('a new session', () => state.fault() === undefined, 3000)
+      equal((await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner'), 'bob')
+    })
+  }
+
+  it('ends with what is in Redis after a storm of changes and look-ups', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const state = await open(redis.port)
+    const cache = nearCache(state)
+    const ids = Array.from({ length: 20 }, (_, i) => `s${i}`)
+    const end = performance.now() + 1500
+    const storm = async (work: (id: string, n: number) => Promise<unknown>) => {
+      for (let n = 0; performance.now() < end; n++) await work(ids[n % ids.length]!, n)
+    }
+    await Promise.all([
+      storm((id, n) => client.hset(key(id), 'agentcube.io/owner', `owner-${n}`)),
+      storm(async (id, n) => void (n % 7 === 0 ? await client.del(key(id)) : await client.ping())),
+      ...Array.from({ length: 5 }, () =>
+        storm(async (id) => {
+          await cache.labels(undefined, 'sandbox', id)
+          await new Promise(setImmediate)
+        }),
+      ),
+    ])
+    await sleep(100)
+    for (const id of ids) {
+      const near = await cache.labels(undefined, 'sandbox', id)
+      equal(near.labels?.get('agentcube.io/owner') ?? null, await client.hget(key(id), 'agentcube.io/owner'), id)
+    }
+  })
+})
+
+/** Passes connections on to a Redis, until it is told to let one of them (by order of arrival) go silent without closing it. */
+async function startStallingProxy(target: number): Promise<{ port: number; stall: (which: number) => void; stop: () => Promise<void> }> {
+  const pairs: { near: Socket; far: Socket }[] = []
+  const server = createServer((near) => {
+    const far = connect(target, '127.0.0.1')
+    for (const socket of [near, far]) socket.on('error', () => {})
+    near.pipe(far)
+    far.pipe(near)
+    pairs.push({ near, far })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    stall: (which) => {
+      const pair = pairs[which]
+      pair?.near.unpipe()
+      pair?.far.unpipe()
+      pair?.near.resume()
+      pair?.far.resume()
+    },
+    stop: async () => {
+      for (const { near, far } of pairs) {
+        near.destroy()
+        far.destroy()
+      }
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}

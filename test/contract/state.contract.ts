@@ -1,0 +1,300 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AuditEvent } from '../../src/core/audit-event.ts'
+import type { Change, Revocation, State, StoredKey } from '../../src/core/ports.ts'
+import { until } from '../support/until.ts'
+
+/** One place where state is kept, that any number of handles may open. */
+export interface Place {
+  readonly open: (realm: string) => Promise<State>
+  /** Writes the label past every handle, as a platform or an operator would; absent where there is no other way in. */
+  readonly writeStraight?: (realm: string, resource: string, id: string, name: string, value: string) => Promise<void>
+  /** Makes the labels end by themselves in so many milliseconds; absent where nothing expires. */
+  readonly expire?: (realm: string, resource: string, id: string, ms: number) => Promise<void>
+  /** Whether what was written is there after all handles closed. */
+  readonly survives: boolean
+  readonly close: () => Promise<void>
+}
+
+const soon = 1000
+const now = () => Math.floor(Date.now() / 1000)
+const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
+const key = (kid: string): StoredKey => ({ kid, algorithm: 'ES256', createdAt: 1, activeAt: 2, privateKey: `pem ${kid}` })
+const event = (n: number): AuditEvent => ({
+  id: `event-${n}`,
+  time: '2026-01-01T00:00:00.000Z',
+  type: 'owner_changed',
+  outcome: 'success',
+  realm: 'default',
+  detail: { n, text: 'grüße' },
+})
+const revocation = (target: string, more: Partial<Revocation> = {}): Revocation => ({
+  level: 'token',
+  target,
+  at: now(),
+  until: now() + 600,
+  ...more,
+})
+
+/** What every driver of the port State must do. */
+export function stateContract(name: string, prepare: () => Promise<Place>): void {
+  describe(`state: ${name}`, () => {
+    let place: Place
+    let opened: State[] = []
+    const open = async (realm = 'default') => {
+      const state = await place.open(realm)
+      opened.push(state)
+      return state
+    }
+
+    before(async function () {
+      this.timeout(120_000)
+      place = await prepare()
+    })
+    afterEach(async () => {
+      await Promise.all(opened.map((state) => state.close()))
+      opened = []
+    })
+    after(() => place?.close())
+
+    it('answers without a fault', async () => {
+      const state = await open()
+      equal(state.fault(), undefined)
+      ok(performance.now() - state.feed.heardAt() < soon)
+    })
+
+    it('reads what was written, whole, and nothing of what was there before', async () => {
+      const { labels } = await open()
+      await labels.write('sandbox', 'w1', new Map([...owned('alice'), ['tier', 'gold']]))
+      await labels.write('sandbox', 'w1', owned('bob'))
+      deepEqual((await labels.read('sandbox', 'w1'))?.labels, owned('bob'))
+    })
+
+    it('does not know a resource that was never written, is of another kind, or has no labels', async () => {
+      const { labels } = await open()
+      await labels.write('sandbox', 'u1', owned('alice'))
+      await labels.write('sandbox', 'u2', owned('alice'))
+      await labels.write('sandbox', 'u2', new Map())
+      equal(await labels.read('sandbox', 'never'), undefined)
+      equal(await labels.read('session', 'u1'), undefined)
+      equal(await labels.read('sandbox', 'u2'), undefined)
+    })
+
+    it('removes, and says whether there was something', async () => {
+      const { labels } = await open()
+      await labels.write('sandbox', 'r1', owned('alice'))
+      equal(await labels.remove('sandbox', 'r1'), true)
+      equal(await labels.remove('sandbox', 'r1'), false)
+      equal(await labels.read('sandbox', 'r1'), undefined)
+    })
+
+    it('keeps odd ids and values apart and as they are', async () => {
+      const { labels } = await open()
+      const ids = ['x'.repeat(128), 'a:b', 'a:b:c', 'ünï/cødé 😀', "o'clock", '__proto__', 'a%3Ab', ' ']
+      for (const [i, id] of ids.entries())
+        await labels.write(
+          'sandbox',
+          id,
+          new Map([
+            ['agentcube.io/owner', `owner ${i} ✓\n"`],
+            ['__proto__', ''],
+            ['1', 'one'],
+          ]),
+        )
+      for (const [i, id] of ids.entries()) {
+        const read = (await labels.read('sandbox', id))?.labels
+        deepEqual([...(read ?? [])].sort(), [
+          ['1', 'one'],
+          ['__proto__', ''],
+          ['agentcube.io/owner', `owner ${i} ✓\n"`],
+        ])
+      }
+    })
+
+    it('keeps two realms on one store apart', async () => {
+      const [one, two] = [await open('one'), await open('two')]
+      const heard: Change[] = []
+      await two.labels.read('sandbox', 's')
+      await one.labels.write('sandbox', 's', owned('alice'))
+      two.feed.subscribe((change) => heard.push(change))
+      await one.labels.write('sandbox', 's', owned('carol'))
+      await one.revocations.append(revocation('realm-one'))
+      await one.keys.replace([], [key('one')])
+      await one.audit.commit(event(1))
+      equal(await two.labels.read('sandbox', 's'), undefined)
+      deepEqual(await two.revocations.list(), [])
+      deepEqual(await two.keys.list(), [])
+      deepEqual(await two.audit.tail(10), [])
+      await sleep(300)
+      deepEqual(heard, [])
+    })
+
+    it('tells a handle of what another handle changed, within a second', async () => {
+      const [one, two] = [await open(), await open()]
+      await two.labels.write('sandbox', 'f1', owned('alice'))
+      await two.labels.read('sandbox', 'f1')
+      await two.labels.read('sandbox', 'f2')
+      await sleep(250)
+      const heard: Change[] = []
+      two.feed.subscribe((change) => heard.push(change))
+      const told = (what: Change) =>
+        until(
+          JSON.stringify(what),
+          () => heard.some((change) => JSON.stringify(change) === JSON.stringify(what) || change.kind === 'labels'),
+          soon,
+        )
+      await one.labels.write('sandbox', 'f1', owned('bob'))
+      await told({ kind: 'label', source: undefined, resource: 'sandbox', id: 'f1' })
+      heard.length = 0
+      await one.labels.write('sandbox', 'f2', owned('bob'))
+      await told({ kind: 'label', source: undefined, resource: 'sandbox', id: 'f2' })
+      await two.labels.read('sandbox', 'f1')
+      heard.length = 0
+      await one.labels.remove('sandbox', 'f1')
+      await told({ kind: 'label', source: undefined, resource: 'sandbox', id: 'f1' })
+      for (const round of [1, 2]) {
+        heard.length = 0
+        await one.revocations.append(revocation(`told-${round}`))
+        await until('revocations', () => heard.some(({ kind }) => kind === 'revocations'), soon)
+      }
+      for (const round of [1, 2]) {
+        heard.length = 0
+        await one.keys.replace(
+          (await one.keys.list()).map(({ kid }) => kid),
+          [key(`told-${round}`)],
+        )
+        await until('keys', () => heard.some(({ kind }) => kind === 'keys'), soon)
+      }
+    })
+
+    it('tells of its own writes by the time they are acknowledged, and no more after the subscription ended', async () => {
+      const state = await open()
+      await state.labels.read('sandbox', 'own')
+      const heard: Change[] = []
+      const end = state.feed.subscribe((change) => heard.push(change))
+      await state.labels.write('sandbox', 'own', owned('alice'))
+      ok(heard.some((change) => change.kind === 'label' && change.id === 'own'))
+      end()
+      heard.length = 0
+      await state.labels.write('sandbox', 'own', owned('bob'))
+      await sleep(50)
+      deepEqual(heard, [])
+    })
+
+    it('reads and tells what was written past every handle', async function () {
+      if (place.writeStraight === undefined) return this.skip()
+      const state = await open()
+      await state.labels.read('sandbox', 'straight')
+      const heard: Change[] = []
+      state.feed.subscribe((change) => heard.push(change))
+      await place.writeStraight('default', 'sandbox', 'straight', 'agentcube.io/owner', 'alice')
+      await until('the change', () => heard.some((change) => change.kind === 'label' && change.id === 'straight'), soon)
+      deepEqual((await state.labels.read('sandbox', 'straight'))?.labels, owned('alice'))
+    })
+
+    it('tells when labels expire', async function () {
+      if (place.expire === undefined) return this.skip()
+      const state = await open()
+      await state.labels.write('sandbox', 'brief', owned('alice'))
+      await place.expire('default', 'sandbox', 'brief', 100)
+      ok((await state.labels.read('sandbox', 'brief')) !== undefined)
+      const heard: Change[] = []
+      state.feed.subscribe((change) => heard.push(change))
+      await until('the change', () => heard.some((change) => change.kind === 'label' && change.id === 'brief'), 100 + soon)
+      equal(await state.labels.read('sandbox', 'brief'), undefined)
+    })
+
+    it('lists the revocations in force, and forgets the others', async () => {
+      const { revocations } = await open('lists')
+      const subject = revocation('alice', { level: 'subject', until: Number.POSITIVE_INFINITY })
+      await revocations.append(revocation('old', { at: now() - 100, until: now() - 10 }))
+      await revocations.append(revocation('jti 1 – ü'))
+      await revocations.append(subject)
+      const listed = [...(await revocations.list())].sort((a, b) => (a.target < b.target ? -1 : 1))
+      deepEqual(
+        listed.map(({ level, target }) => [level, target]),
+        [
+          ['subject', 'alice'],
+          ['token', 'jti 1 – ü'],
+        ],
+      )
+      deepEqual(listed[0], subject)
+    })
+
+    it('has a revocation in the list of every handle once it is acknowledged', async () => {
+      const [one, two] = [await open(), await open()]
+      await two.revocations.list()
+      await one.revocations.append(revocation('everywhere'))
+      ok((await two.revocations.list()).some(({ target }) => target === 'everywhere'))
+    })
+
+    it('keeps labels, revocations, keys and audit after every handle closed', async function () {
+      if (!place.survives) return this.skip()
+      const first = await place.open('durable')
+      await first.labels.write('sandbox', 'd', owned('alice'))
+      await first.revocations.append(revocation('durable'))
+      await first.keys.replace([], [key('durable')])
+      await first.audit.commit(event(1))
+      first.audit.append(event(2))
+      await first.close()
+      const again = await open('durable')
+      deepEqual((await again.labels.read('sandbox', 'd'))?.labels, owned('alice'))
+      deepEqual(
+        (await again.revocations.list()).map(({ target }) => target),
+        ['durable'],
+      )
+      deepEqual(await again.keys.list(), [key('durable')])
+      deepEqual(await again.audit.tail(10), [event(1), event(2)])
+    })
+
+    it('lets one of twenty replace the keys', async () => {
+      const handles = await Promise.all([open('race'), open('race'), open('race'), open('race')])
+      const won = await Promise.all(Array.from({ length: 20 }, (_, i) => handles[i % 4]!.keys.replace([], [key(`k${i}`)])))
+      equal(won.filter(Boolean).length, 1)
+      const [kept] = await handles[0].keys.list()
+      equal(kept?.kid, `k${won.indexOf(true)}`)
+      equal(await handles[1].keys.replace(['k-none'], []), false)
+      equal(await handles[1].keys.replace([kept!.kid, kept!.kid], [{ ...kept!, retiredAt: 9 }, key('next')]), true)
+      deepEqual(
+        await handles[2].keys.list(),
+        [{ ...kept!, retiredAt: 9 }, key('next')].sort((a, b) => (a.kid < b.kid ? -1 : 1)),
+      )
+    })
+
+    it('keeps the order of the audit trail, appended or committed', async () => {
+      const { audit } = await open('audit')
+      for (let n = 0; n < 50; n++) audit.append(event(n))
+      await audit.commit(event(50))
+      audit.append(event(51))
+      const tail = await audit.tail(1000)
+      deepEqual(
+        tail.map(({ detail }) => detail?.['n']),
+        Array.from({ length: 52 }, (_, n) => n),
+      )
+      deepEqual(await audit.tail(2), [event(50), event(51)])
+      deepEqual(await audit.tail(0), [])
+    })
+
+    it('has appended events in state within a second, by itself', async () => {
+      const [one, two] = [await open('prompt'), await open('prompt')]
+      one.audit.append(event(7))
+      await until('the event', async () => (await two.audit.tail(1)).length === 1, soon)
+    })
+
+    it('leaves neither timer nor handle open', async () => {
+      const busy = () =>
+        process
+          .getActiveResourcesInfo()
+          .filter((kind) => kind !== 'Immediate')
+          .sort()
+          .join()
+      await sleep(150)
+      const before = busy()
+      const state = await place.open('closing')
+      await state.labels.write('sandbox', 'c', owned('alice'))
+      state.audit.append(event(1))
+      await state.close()
+      await until('everything to be closed', () => busy() === before, 2000)
+    })
+  })
+}

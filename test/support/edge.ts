@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Certificates, type Identity, testCertificates } from './certificates.ts'
+import { envoyFile, type RunningEnvoy, startEnvoy } from './envoy.ts'
+import type { EnvoyFileName } from './envoy-document.ts'
+import { freePorts } from './free-port.ts'
+import { type OidcIssuer, startOidc } from './oidc.ts'
+import { type RunningPostern, startPostern } from './postern.ts'
+import type { ClientTls } from './request.ts'
+import { temporaryFolder } from './temporary-folder.ts'
+import { startUpstream, type Upstream } from './upstream.ts'
+
+/** The `iss` that the files in envoy/ name. */
+export const usersIssuer = 'https://keycloak.example/realms/default'
+const jwksPath = '/realms/default/protocol/openid-connect/certs'
+
+/** One of the files in envoy/, with everything that it needs around it. */
+export interface Edge {
+  readonly envoy: RunningEnvoy
+  /** Port of the file's only listener. */
+  readonly port: number
+  readonly postern: RunningPostern
+  /** Stands for Keycloak: the issuer of users' tokens. */
+  readonly users: OidcIssuer
+  readonly upstreams: Readonly<Record<UpstreamName, Upstream>>
+  /** The CA of every certificate here. */
+  readonly certificates: Certificates
+  /** For clients of a TLS listener; `workload` presents a certificate of the workloads' CA. */
+  readonly tls: (workload?: Identity) => ClientTls
+  readonly stop: () => Promise<void>
+}
+
+export type UpstreamName = 'workloadmanager' | 'sandbox' | 'partner'
+
+/** What a test's policy may hold between `@` signs, and what stands there when Postern starts. */
+export interface Placeholders {
+  readonly check: string
+  readonly admin: string
+  readonly issuer: string
+  readonly folder: string
+}
+
+/** Reads a policy from test/e2e/fixtures. */
+export const fixture = (name: string): string => readFileSync(fileURLToPath(new URL(`../e2e/fixtures/${name}`, import.meta.url)), 'utf8')
+
+/**
+ * Starts Envoy with one of the ready files, a Postern, an issuer of users' tokens and the upstreams.
+ * @param file in envoy/
+ * @param policy YAML; `@check@` (address), `@admin@` and `@issuer@` (host:port) and `@folder@` (certificates) are filled in
+ * @param start for tests of Envoy alone: starts something else in Postern's place, and gives how to stop it
+ */
+export async function startEdge(
+  file: EnvoyFileName,
+  policy: string,
+  start: (policy: string, at: Placeholders) => Promise<RunningPostern> = (filled) => startPostern(filled),
+): Promise<Edge> {
+  const folder = temporaryFolder()
+  const stops: (() => unknown)[] = [folder.remove]
+  const started = <T extends { stop: () => unknown }>(thing: T): T => {
+    stops.push(thing.stop)
+    return thing
+  }
+  const stop = async () => {
+    for (const one of stops.splice(0).reverse()) await one()
+  }
+  try {
+    const certificates = testCertificates(folder.path, 'workloads-ca')
+    const keycloak = certificates.server('keycloak', { dns: ['keycloak.example'] })
+    certificates.server('server', { dns: ['edge.example'] })
+    const users = started(await startOidc({ issuer: usersIssuer, jwksPath, tls: keycloak }))
+    const partner = started(await startUpstream('partner', { tls: certificates.server('partner', { dns: ['api.partner.example'] }) }))
+    const upstreams = {
+      workloadmanager: started(await startUpstream('workloadmanager')),
+      sandbox: started(await startUpstream('sandbox')),
+      partner,
+    }
+    const [admin = 0, issuer = 0, check = 0] = await freePorts(3)
+    const overTcp = file === 'tcp-mtls.yaml'
+    if (overTcp) tcpIdentities(certificates)
+    const at: Placeholders = {
+      check: overTcp ? `127.0.0.1:${check}` : `unix:${folder.file('check.sock')}`,
+      admin: `127.0.0.1:${admin}`,
+      issuer: `127.0.0.1:${issuer}`,
+      folder: folder.path,
+    }
+    const filled = policy.replace(/@(check|admin|issuer|folder)@/g, (_, name: keyof Placeholders) => at[name])
+    const postern = started(await start(filled, at))
+    const envoy = started(
+      await startEnvoy(
+        envoyFile(file, {
+          ...common(folder.path, users.port),
+          ...(file === 'envoy.yaml' || overTcp ? { '/etc/envoy/certs': folder.path } : {}),
+          ...(overTcp ? { 'address: postern, port_value: 9191': `address: 127.0.0.1, port_value: ${check}` } : {}),
+          ...(overTcp ? {} : { '/run/postern/check.sock': folder.file('check.sock') }),
+          ...listenerReplacements(file, upstreams),
+        }),
+      ),
+    )
+    const listener = { 'envoy.yaml': 'edge', 'tcp-mtls.yaml': 'edge', 'behind-load-balancer.yaml': 'edge', 'egress.yaml': 'egress' }[file]
+    return {
+      envoy,
+      port: envoy.port(listener),
+      postern,
+      users,
+      upstreams,
+      certificates,
+      tls: (workload) => ({ ca: certificates.caPem, ...(workload ? { cert: workload.certPem, key: workload.keyPem } : {}) }),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+const common = (folder: string, jwksPort: number): Record<string, string> => ({
+  'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
+  'address: keycloak.example, port_value: 443': `address: 127.0.0.1, port_value: ${jwksPort}`,
+  '/etc/ssl/certs/ca-certificates.crt': `${folder}/workloads-ca.crt`,
+})
+
+function listenerReplacements(file: EnvoyFileName, upstreams: Edge['upstreams']): Record<string, string> {
+  const port = (name: UpstreamName) => `port_value: ${upstreams[name].port}`
+  if (file === 'egress.yaml') {
+    return {
+      'address: 127.0.0.1, port_value: 10000': 'address: 127.0.0.1, port_value: 0',
+      'address: api.partner.example, port_value: 443': `address: 127.0.0.1, ${port('partner')}`,
+      'port_value: 8082': port('sandbox'),
+    }
+  }
+  const edge = { 'port_value: 8081': port('workloadmanager'), 'port_value: 8082': port('sandbox') }
+  return file === 'behind-load-balancer.yaml'
+    ? { ...edge, 'address: 0.0.0.0, port_value: 10080': 'address: 127.0.0.1, port_value: 0' }
+    : { ...edge, 'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0' }
+}
+
+/** The certificates of Envoy and Postern on the connection between them. */
+function tcpIdentities(certificates: Certificates): void {
+  certificates.workload('envoy', 'spiffe://cluster.local/ns/edge/sa/envoy')
+  certificates.server('postern', { dns: ['postern'], uri: ['spiffe://cluster.local/ns/agents/sa/postern'] })
+}
