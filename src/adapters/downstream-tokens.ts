@@ -54,6 +54,8 @@ interface Kept {
   readonly final: boolean
   /** Milliseconds since the epoch of the last renewal that failed. */
   failedAt: number
+  /** The last renewal found the token endpoint out of reach: waiting for another would only spend the caller's deadline. */
+  outage: boolean
 }
 
 interface Pending {
@@ -85,7 +87,15 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
   const keep = (key: string, token: string, expiresAtSeconds: number, { principal, now }: TokenRequest): void => {
     const expiresAt = expiresAtSeconds * 1000
     const final = expiresAtSeconds >= Math.floor(principal.expiresAt + skewMs / 1000)
-    kept.set(key, { token, principal, expiresAt, renewAt: expiresAt - (expiresAt - now) / 3, final, failedAt: Number.NEGATIVE_INFINITY })
+    kept.set(key, {
+      token,
+      principal,
+      expiresAt,
+      renewAt: expiresAt - (expiresAt - now) / 3,
+      final,
+      failedAt: Number.NEGATIVE_INFINITY,
+      outage: false,
+    })
   }
 
   const mintNow = (key: string, request: TokenRequest): TokenAnswer => {
@@ -116,7 +126,10 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
         }
         if (answer.kind === 'refused') refusals.set(key, { detail: answer.detail, until: request.now + refusalMs })
         const old = kept.peek(key)
-        if (old) old.failedAt = request.now
+        if (old) {
+          old.failedAt = request.now
+          old.outage = answer.kind === 'unavailable'
+        }
         return answer
       },
       (): TokenAnswer => {
@@ -148,7 +161,7 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
     const key = tokenKey(settings, request)
     const found = kept.get(key)
     const left = found ? found.expiresAt - now : 0
-    if (found && left > 0 && (left >= leastLeftMs || found.final)) {
+    if (found && left > 0 && (left >= leastLeftMs || found.final || found.outage)) {
       const due = now >= found.renewAt && !found.final && now - found.failedAt >= renewalPauseMs
       // In process a new one costs less than keeping watch over the old.
       if (due && request.via === 'issuer') {

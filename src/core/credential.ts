@@ -31,3 +31,25 @@ class PresentedCredential implements Credential {
     return this.#jwt
   }
 }
+
+const plain = 'access_token'
+
+/**
+ * Whether a query carries a bearer token (RFC 6750, section 2.3), and whether Envoy can strip it: it reads the
+ * parameter in any spelling (`%61ccess_token`), and removes it in the plain one only.
+ * @param query without the `?`
+ */
+export function tokenParameter(query: string): 'none' | 'plain' | 'disguised' {
+  if (!query.includes('token') && !query.includes('%')) return 'none'
+  let found: 'none' | 'plain' = 'none'
+  for (const part of query.split('&')) {
+    const equals = part.indexOf('=')
+    const name = equals < 0 ? part : part.slice(0, equals)
+    if (name === plain) found = 'plain'
+    else if (decoded(name) === plain) return 'disguised'
+  }
+  return found
+}
+
+const decoded = (text: string): string =>
+  text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

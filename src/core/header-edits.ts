@@ -1,3 +1,4 @@
+import { tokenParameter } from './credential.ts'
 import type { Mutations } from './decision.ts'
 import { type Facts, noHeaders } from './facts.ts'
 import { at, isJsonObject, type Json } from './json.ts'
@@ -40,8 +41,8 @@ function lookAlikes(request: Request, prefix: string, set: ReadonlyMap<string, s
 
 /** Query parameters that carry a bearer token: Envoy's jwt_authn reads `access_token` by default, and leaves it in. */
 function credentialParameters(facts: Facts): readonly string[] {
-  if (facts.policy.metadataKeys.length === 0 || !facts.target?.query.includes('access_token')) return []
-  return ['access_token']
+  // Named only where it is there: Envoy writes the whole query anew otherwise too.
+  return facts.policy.metadataKeys.length > 0 && facts.target && tokenParameter(facts.target.query) !== 'none' ? ['access_token'] : []
 }
 
 function finish(facts: Facts, set: Map<string, string>): Mutations {

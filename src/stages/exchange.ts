@@ -22,7 +22,8 @@ export const exchange = (tokens: DownstreamTokens): Stage<Owned, Exchanged> => (
     }
     const answer = tokens.obtain({
       principal: state.principal,
-      workload: state.workload?.id,
+      // A workload that acts for itself is no actor beside the subject (RFC 8693, section 4.1).
+      workload: state.workload?.id === state.principal.rawSubject ? undefined : state.workload?.id,
       audience: downstream.audience,
       scope: downstream.scope,
       ttl: downstream.ttl,

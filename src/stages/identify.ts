@@ -1,5 +1,5 @@
 import type { Stage } from '../check/stage.ts'
-import { readCredential } from '../core/credential.ts'
+import { readCredential, tokenParameter } from '../core/credential.ts'
 import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { Soon } from '../core/ports.ts'
@@ -60,7 +60,11 @@ function presented(state: Routed): Credential | Deny | undefined {
   }
   const authorization = request.header('authorization')
   if (authorization !== undefined) return readCredential(authorization)
-  return payload === undefined ? undefined : nothingPresented
+  if (payload === undefined) return undefined
+  // The token came by some other way than the header; one that could not be stripped would go on to the upstream.
+  if (tokenParameter(state.target.query) === 'disguised')
+    return deny('invalid_credential', 'a token in the query, in a spelling that Envoy does not strip')
+  return nothingPresented
 }
 
 function byCertificate(state: Routed, workload: Workload | undefined, validators: readonly CertificateValidator[]): Identified | Deny {

@@ -203,6 +203,22 @@ describe('identify', () => {
         ['a', 'b'],
       ],
       [
+        'a token in the query that Envoy verified',
+        [validator('one', who('one'))],
+        { path: '/a/s1?access_token=x', verified: { users: { sub: 'a' } } },
+        'one',
+        {},
+        ['users'],
+      ],
+      [
+        'but in no spelling that cannot be stripped',
+        [validator('one', who('one'))],
+        { path: '/a/s1?x&%61ccess_token=x', verified: { users: { sub: 'a' } } },
+        'invalid_credential',
+        {},
+        ['users'],
+      ],
+      [
         'a payload under a key that nobody named is nothing',
         [validator('one', who('one'))],
         { verified: { z: { sub: 'a' } } },

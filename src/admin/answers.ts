@@ -1,0 +1,62 @@
+import type { Context } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+
+/** Who asks, once it is known: an admin token, or an allow-listed workload by its certificate. */
+export interface Caller {
+  readonly kind: 'token' | 'workload'
+  /** `sub` of the token, or the SPIFFE ID. */
+  readonly name: string
+  readonly scopes: readonly string[]
+}
+
+/** What the listener knows of the connection that a request came by. */
+export interface Connection {
+  /** The SPIFFE ID in the client's verified certificate. */
+  readonly peer: string | undefined
+  /** Whether it is TLS. */
+  readonly secure: boolean
+  /** Empty on a unix socket. */
+  readonly remoteAddress: string
+}
+
+export interface AdminEnv {
+  readonly Bindings: Connection
+  readonly Variables: { caller: Caller }
+}
+
+export type AdminContext = Context<AdminEnv>
+
+const titles: Partial<Record<ContentfulStatusCode, string>> = {
+  400: 'The request is not as it should be',
+  401: 'An admin token is required',
+  403: 'Not allowed',
+  404: 'Nothing is here',
+  413: 'The body is too large',
+  415: 'The body must be JSON',
+  421: 'This is not the host that was asked for',
+  429: 'Too many attempts',
+  500: 'An internal error',
+  503: 'State does not answer at the moment',
+}
+
+/**
+ * Problem details (RFC 9457) of the admin listener.
+ * @param reason a word for programs
+ * @param detail a sentence for people; never holds what was sent
+ */
+export function problem(
+  c: AdminContext,
+  status: ContentfulStatusCode,
+  reason: string,
+  detail: string,
+  headers: Record<string, string> = {},
+) {
+  return c.body(
+    JSON.stringify({ type: `urn:postern:admin:${reason}`, title: titles[status] ?? 'An error', status, reason, detail }),
+    status,
+    {
+      'content-type': 'application/problem+json',
+      ...headers,
+    },
+  )
+}

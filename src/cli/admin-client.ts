@@ -1,0 +1,169 @@
+import { readFileSync } from 'node:fs'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest, type RequestOptions } from 'node:https'
+import { setTimeout } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { parseAddress } from '../config/schema-listen.ts'
+import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { CommandFailed, type Io } from './io.ts'
+import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
+
+export interface AdminOptions extends CommonOptions {
+  readonly admin?: string
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+}
+
+/** The options of commands that speak to a running service. */
+export function withAdmin(command: Command, io: Io): Command {
+  return withCommon(command, io)
+    .option('--admin <url>', 'http(s)://host:port or unix:/path of the admin listener, instead of that of the policy file')
+    .option('--ca <file>', 'PEM file that the listener is trusted by')
+    .option('--cert <file>', 'PEM file of a client certificate')
+    .option('--key <file>', 'PEM file of its key')
+}
+
+/** A service's admin API, logged in. */
+export interface AdminClient {
+  /** @returns the JSON answer; {} where it has none. @throws {CommandFailed} for any other than 2xx */
+  readonly call: (method: string, path: string, body?: object) => Promise<JsonObject>
+}
+
+interface Place {
+  readonly tls: boolean
+  readonly at: string
+  readonly options: RequestOptions
+}
+
+const timeoutMs = 10_000
+const waitMs = 400
+const mostWaits = 10
+const read = (file: string): Buffer => {
+  try {
+    return readFileSync(file)
+  } catch (cause) {
+    throw new CommandFailed(2, `${file}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown error'})`)
+  }
+}
+
+function placeOf(url: string): Place {
+  if (url.startsWith('unix:')) return { tls: false, at: url, options: { socketPath: url.slice('unix:'.length), host: 'localhost' } }
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  if (!parsed || !/^https?:$/.test(parsed.protocol))
+    throw new CommandFailed(2, `--admin ${url}: expected http://host:port, https://host:port or unix:/path`)
+  const host = parsed.hostname.replace(/^\[|\]$/g, '')
+  const tls = parsed.protocol === 'https:'
+  return { tls, at: parsed.origin, options: { host, port: parsed.port || (tls ? 443 : 80), headers: { host: parsed.host } } }
+}
+
+/** Where the admin listener is, and the secret for it: from the options and environment, else from the policy file. */
+async function find(options: AdminOptions, io: Io): Promise<{ place: Place; secret: string | undefined; tls: RequestOptions }> {
+  const given = io.env['POSTERN_ADMIN_SECRET']
+  const own = {
+    ...(options.ca === undefined ? {} : { ca: read(options.ca) }),
+    ...(options.cert === undefined ? {} : { cert: read(options.cert) }),
+    ...(options.key === undefined ? {} : { key: read(options.key) }),
+  }
+  if (options.admin !== undefined && (given !== undefined || options.cert !== undefined))
+    return { place: placeOf(options.admin), secret: given, tls: own }
+  const { settings } = await loadPolicy(options, io)
+  const { admin } = settings.listen
+  if (!admin && options.admin === undefined)
+    throw new CommandFailed(2, `${options.config}: there is no listen.admin: give the address by --admin, or add the listener`)
+  let secret = given
+  try {
+    secret ??= settings.admin.secret?.read()
+  } catch {
+    throw new CommandFailed(
+      1,
+      'the admin secret cannot be read here: set POSTERN_ADMIN_SECRET, or what admin.secret of the policy file refers to',
+    )
+  }
+  if (options.admin !== undefined || !admin) return { place: placeOf(options.admin ?? ''), secret, tls: own }
+  const at = parseAddress(admin.address)
+  const secure = admin.tls.mode !== 'none'
+  // The certificate in the policy file is trusted as it is: whoever can read it is on the service's side.
+  const trust: object =
+    secure && options.ca === undefined && admin.tls.cert !== undefined ? { ca: read(admin.tls.cert), allowPartialTrustChain: true } : {}
+  if (at?.kind === 'unix') return { place: { ...placeOf(admin.address), tls: secure }, secret, tls: { ...trust, ...own } }
+  const anywhere = at?.host === '0.0.0.0' ? '127.0.0.1' : at?.host === '::' ? '::1' : (at?.host ?? '127.0.0.1')
+  const host = anywhere.includes(':') ? `[${anywhere}]` : anywhere
+  return { place: placeOf(`${secure ? 'https' : 'http'}://${host}:${at?.port}`), secret, tls: { ...trust, ...own } }
+}
+
+function send(
+  { place, tls }: { place: Place; tls: RequestOptions },
+  method: string,
+  path: string,
+  body: object | undefined,
+  token: string | undefined,
+) {
+  const text = body && JSON.stringify(body)
+  const headers = {
+    ...place.options.headers,
+    ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+  }
+  return new Promise<{ status: number; json: JsonObject }>((resolve, reject) => {
+    const start = place.tls ? httpsRequest : httpRequest
+    const outgoing = start(
+      { ...place.options, ...tls, method, path, headers, agent: false, timeout: timeoutMs },
+      (incoming: IncomingMessage) => {
+        const parts: Buffer[] = []
+        incoming.on('error', reject).on('data', (part: Buffer) => parts.push(part))
+        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, json: parse(Buffer.concat(parts).toString()) }))
+      },
+    )
+    outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })))
+    outgoing.on('error', reject)
+    outgoing.end(text)
+  })
+}
+
+function parse(text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isJsonObject(value) ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+const advice: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there; is the service running?',
+  ENOENT: 'there is no such socket; is the service running?',
+  ENOTFOUND: 'there is no such host',
+  EACCES: 'the socket may not be opened by this user',
+  ETIMEDOUT: `no answer within ${timeoutMs / 1000} s`,
+}
+
+/** Logs in, unless the client certificate is to speak for itself. @throws {CommandFailed} saying what to do */
+export async function openAdmin(options: AdminOptions, io: Io): Promise<AdminClient> {
+  const found = await find(options, io)
+  const { place, secret } = found
+  const once = (method: string, path: string, body: object | undefined, token: string | undefined) =>
+    send(found, method, path, body, token).catch((cause: NodeJS.ErrnoException) => {
+      throw new CommandFailed(1, `the admin listener at ${place.at} cannot be reached: ${advice[cause.code ?? ''] ?? cause.message}`)
+    })
+  const ask = async (method: string, path: string, body: object | undefined, token: string | undefined): Promise<JsonObject> => {
+    let answer = await once(method, path, body, token)
+    // Each command logs in: a script that runs many soon meets the limit of logins, and is only slowed down by it.
+    for (let waits = 0; answer.status === 429 && waits < mostWaits; waits++) {
+      await setTimeout(waitMs)
+      answer = await once(method, path, body, token)
+    }
+    if (answer.status >= 200 && answer.status < 300) return answer.json
+    const { reason, detail } = answer.json
+    throw new CommandFailed(
+      1,
+      `${method} ${path}: ${answer.status}${reason === undefined ? '' : ` ${String(reason)}`}${detail === undefined ? '' : `: ${String(detail)}`}`,
+    )
+  }
+  if (secret === undefined && options.cert === undefined) {
+    throw new CommandFailed(1, 'there is no admin secret: set POSTERN_ADMIN_SECRET, or admin.secret in the policy file')
+  }
+  const login = secret === undefined ? undefined : await ask('POST', '/v1/admin/auth', { secret }, undefined)
+  const token = login && String(login['access_token'])
+  return { call: (method, path, body) => ask(method, path, body, token) }
+}

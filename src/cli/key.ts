@@ -1,0 +1,74 @@
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
+import { CommandFailed, type Io, printJson } from './io.ts'
+import { type CommonOptions, withCommon } from './policy.ts'
+import { table } from './table.ts'
+
+interface GenerateOptions extends CommonOptions {
+  readonly encryption?: boolean
+  readonly out?: string
+  readonly force?: boolean
+}
+
+/** Writes what is secret for its owner alone, and never over something that is there. */
+function writePrivate(file: string, text: string, force: boolean): void {
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: force ? 'w' : 'wx' })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new CommandFailed(
+      1,
+      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code ?? 'unknown error'})`,
+    )
+  }
+}
+
+function printKeys(io: Io, options: AdminOptions, answer: JsonObject): void {
+  if (options.json) {
+    printJson(io, answer)
+    return
+  }
+  const keys = Array.isArray(answer['keys']) ? answer['keys'].filter(isJsonObject) : []
+  const rows = keys.map((key) =>
+    ['kid', 'algorithm', 'state', 'created_at', 'signs_from', 'signed_until'].map((name) => String(key[name] ?? '-')),
+  )
+  io.out(table(['KID', 'ALGORITHM', 'STATE', 'CREATED', 'SIGNS FROM', 'SIGNED UNTIL'], rows))
+}
+
+/** `postern key generate|rotate|list`. */
+export function keyCommand(program: Command, io: Io): void {
+  const key = program.command('key').description('make keys, and see and rotate those of the issuer')
+  const generate = key
+    .command('generate')
+    .description('make an ES256 key pair (for private_key_jwt, say), or a key that encrypts the keys in Redis')
+    .option('--encryption', '32 random bytes in base64, for issuer.keys.encryption_key')
+    .option('--out <file>', 'write the secret there (mode 0600) instead of printing it')
+    .option('--force', 'write over a file that is there')
+  withCommon(generate, io).action((options: GenerateOptions) => {
+    if (options.encryption) {
+      const secret = randomBytes(32).toString('base64')
+      if (options.out !== undefined) writePrivate(options.out, `${secret}\n`, options.force ?? false)
+      if (options.json) printJson(io, options.out === undefined ? { encryption_key: secret } : { file: options.out })
+      else io.out(options.out === undefined ? `${secret}\n` : `wrote ${options.out}\n`)
+      return
+    }
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+    const jwk = { ...publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' }
+    if (options.out !== undefined) writePrivate(options.out, pem, options.force ?? false)
+    if (options.json) printJson(io, { public: jwk, ...(options.out === undefined ? { private: pem } : { file: options.out }) })
+    else io.out(`${options.out === undefined ? pem : `wrote ${options.out}\n`}${JSON.stringify(jwk)}\n`)
+  })
+  withAdmin(key.command('list').description("the issuer's keys"), io).action(async (options: AdminOptions) => {
+    printKeys(io, options, await (await openAdmin(options, io)).call('GET', '/v1/admin/keys'))
+  })
+  const rotate = key.command('rotate').description('make a new key, which signs once it has been published long enough')
+  withAdmin(rotate.option('--now', 'sign with it at once: tokens fail where the key set is cached'), io).action(
+    async (options: AdminOptions & { now?: boolean }) => {
+      printKeys(io, options, await (await openAdmin(options, io)).call('POST', '/v1/admin/keys/rotate', { now: options.now ?? false }))
+    },
+  )
+}

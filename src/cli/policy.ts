@@ -1,0 +1,42 @@
+import { access, constants } from 'node:fs/promises'
+import { type Command, Option } from 'commander'
+import { faultText } from '../config/faults.ts'
+import { type Loaded, type ReadResult, readPolicy } from '../config/read.ts'
+import { CommandFailed, type Io } from './io.ts'
+
+export interface CommonOptions {
+  readonly config: string
+  readonly json?: boolean
+  readonly realm?: string
+}
+
+/** The options that every command has. */
+export function withCommon(command: Command, io: Io): Command {
+  return command
+    .addOption(new Option('-c, --config <file>', 'policy file (or POSTERN_CONFIG)').default(io.env['POSTERN_CONFIG'] ?? './postern.yaml'))
+    .option('--json', 'print JSON')
+    .option('--realm <name>', 'realm, instead of that of the file')
+}
+
+/**
+ * Reads the policy file of a command.
+ * @param secrets `require` where the policy is to be served; elsewhere secrets that are not on this machine are no fault
+ */
+export async function tryPolicy(options: CommonOptions, io: Io, secrets: 'require' | 'warn' = 'warn'): Promise<ReadResult> {
+  try {
+    await access(options.config, constants.R_OK)
+  } catch {
+    throw new CommandFailed(
+      2,
+      `${options.config}: there is no policy file that can be read here: give one by --config FILE, or make one by "postern init"`,
+    )
+  }
+  return readPolicy({ file: options.config, env: io.env, realm: options.realm, secrets })
+}
+
+/** As {@link tryPolicy}. @throws {CommandFailed} with all faults of the file */
+export async function loadPolicy(options: CommonOptions, io: Io): Promise<Loaded> {
+  const read = await tryPolicy(options, io)
+  if (!read.ok) throw new CommandFailed(2, ...read.faults.map(faultText))
+  return read.loaded
+}

@@ -1,0 +1,17 @@
+import type { Command } from 'commander'
+import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
+import { type Io, printJson } from './io.ts'
+
+/** `postern revoke LEVEL TARGET`. */
+export function revokeCommand(program: Command, io: Io): void {
+  const command = program
+    .command('revoke')
+    .description('refuse what was issued up to now')
+    .argument('<level>', 'token or subject')
+    .argument('<target>', 'jti of the token, or the subject')
+  withAdmin(command, io).action(async (level: string, target: string, options: AdminOptions) => {
+    const answer = await (await openAdmin(options, io)).call('POST', '/v1/revoke', { level, target })
+    if (options.json) printJson(io, answer)
+    else io.out(`revoked ${level} ${target}\n`)
+  })
+}

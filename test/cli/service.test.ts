@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../support/free-port.ts'
+import { type RunningPostern, startPostern } from '../support/postern.ts'
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
+import { cli } from './captured.ts'
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+/** A command in a process of its own. */
+function child(...argv: string[]): Promise<{ code: number | null; err: string }> {
+  return new Promise((resolve) => {
+    const started = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let err = ''
+    started.stderr.on('data', (part: Buffer) => {
+      err += part
+    })
+    started.on('close', (code) => resolve({ code, err }))
+  })
+}
+
+describe('postern, with a running service', function () {
+  this.timeout(30_000)
+  let folder: TemporaryFolder
+  let service: RunningPostern
+  let at: readonly string[]
+
+  before(async () => {
+    folder = temporaryFolder()
+    assert.equal((await cli(['init', '--dir', folder.path])).code, 0)
+    const [admin, issuer] = [await freePort(), await freePort()]
+    const policy = readFileSync(folder.file('postern.yaml'), 'utf8').replace(':9192', `:${admin}`).replace(':9193', `:${issuer}`)
+    service = await startPostern(policy, { folder })
+    at = ['--config', service.config]
+  })
+  after(async () => {
+    assert.equal(await service.stop(), 0)
+    folder.remove()
+  })
+
+  it('shows the status', async () => {
+    const { code, out, err } = await cli(['status', ...at])
+    assert.equal(code, 0, err)
+    assert.match(out, /^ready +yes$/m)
+    assert.match(out, /^state +file, up$/m)
+    const json = JSON.parse((await cli(['status', '--json', ...at])).out) as { ready: boolean; keys: object[] }
+    assert.deepEqual([json.ready, json.keys.length], [true, 1])
+  })
+
+  it('sets, gets and removes owners, the resource in one word or two', async () => {
+    assert.equal((await cli(['owner', 'set', 'sandbox', 's1', 'alice', ...at])).code, 0)
+    assert.match((await cli(['owner', 'get', 'sandbox:s1', ...at])).out, /^owner +alice$/m)
+    assert.equal((await cli(['owner', 'set', 'sandbox:s1', 'auth0|bob', ...at])).code, 0)
+    const json = JSON.parse((await cli(['owner', 'get', 'sandbox', 's1', '--json', ...at])).out) as { owner: string }
+    assert.equal(json.owner, 'auth0|bob')
+    assert.equal((await cli(['owner', 'rm', 'sandbox', 's1', ...at])).out, 'removed sandbox:s1\n')
+    const gone = await cli(['owner', 'get', 'sandbox', 's1', ...at])
+    assert.equal(gone.code, 1)
+    assert.match(gone.err, /404 unknown_resource/)
+    assert.equal((await cli(['owner', 'get', 'sandbox', ...at])).code, 2)
+  })
+
+  it('mints a token that the issuer’s keys verify, and looks into it', async () => {
+    const minted = await cli(['token', 'mint', '--subject', 'alice', '--role', 'sandbox:invoke', '--ttl', '2m', ...at])
+    assert.equal(minted.code, 0, minted.err)
+    const settings = /issuer: \{ address: (\S+) \}/.exec(readFileSync(service.config, 'utf8'))
+    const jwks = folder.file('jwks.json')
+    writeFileSync(jwks, await (await fetch(`http://${settings?.[1]}/jwks.json`)).text())
+    const seen = await cli(['token', 'inspect', '-', '--jwks', jwks], {}, minted.out)
+    assert.equal(seen.code, 0, seen.out)
+    assert.match(seen.out, /^signature +valid \(kid /m)
+    assert.match(seen.out, /^exp +\S+ \(in (?:2m|1m \d+s)\)$/m)
+    const [head, body] = minted.out.trim().split('.')
+    const forged = await cli(['token', 'inspect', `${head}.${body}.${'A'.repeat(86)}`, '--jwks', jwks])
+    assert.deepEqual([forged.code, /NOT valid/.test(forged.out)], [1, true])
+    assert.equal((await cli(['token', 'inspect', 'nonsense'])).code, 1)
+  })
+
+  it('lists and rotates keys, and revokes', async () => {
+    assert.match((await cli(['key', 'list', ...at])).out, /ES256 +signing/)
+    assert.match((await cli(['key', 'rotate', ...at])).out, /ES256 +published/)
+    assert.equal((await cli(['revoke', 'subject', 'mallory', ...at])).out, 'revoked subject mallory\n')
+    const { code, err } = await cli(['revoke', 'agent', 'x', ...at])
+    assert.equal(code, 1)
+    assert.match(err, /not supported yet/)
+  })
+
+  it('says what is wrong with the secret or the address, and never the secret', async () => {
+    const wrong = await cli(['status', ...at], { POSTERN_ADMIN_SECRET: 'wrong-secret' })
+    assert.equal(wrong.code, 1)
+    assert.match(wrong.err, /401 wrong_secret/)
+    assert.equal(wrong.err.includes('wrong-secret'), false)
+    const nobody = await cli(['status', '--admin', `http://127.0.0.1:${await freePort()}`, ...at])
+    assert.match(nobody.err, /cannot be reached: nothing listens there/)
+    const socket = await cli(['status', '--admin', `unix:${folder.file('none.sock')}`, ...at])
+    assert.match(socket.err, /there is no such socket/)
+    assert.equal((await cli(['status', '--admin', 'ftp://x', ...at])).code, 2)
+  })
+
+  it('refuses to serve a broken policy with 2, and what it cannot open with 1', async () => {
+    const broken = folder.file('broken.yaml')
+    writeFileSync(broken, 'version: 7\n')
+    const policy = await child('serve', '--config', broken)
+    assert.equal(policy.code, 2, policy.err)
+    assert.match(policy.err, /broken\.yaml:1:\d+: version/)
+    const taken = await child('serve', '--config', service.config)
+    assert.equal(taken.code, 1, taken.err)
+    assert.match(taken.err, /in use|taken|listen/)
+    assert.equal(/\n {4}at /.test(taken.err), false)
+  })
+})
