@@ -36,6 +36,8 @@ export interface ServeOptions {
 
 /** A service that is up. */
 export interface Service {
+  /** Looks at the policy's files at once, and not at the next turn of the watch. */
+  readonly reload: () => void
   /** Drains: health says NOT_SERVING, calls in flight end, then everything closes, in reverse order. Bounded; safe to call twice. */
   readonly close: () => Promise<void>
 }
@@ -92,6 +94,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
         breakers: () => breakersOf(rulings),
         feedAgeMs: () => performance.now() - state.feed.heardAt(),
         stateUp: () => state.fault() === undefined,
+        inFlight: () => handler.inFlight(),
       },
     })
     const issuer = await openIssuer(settings, state, onFault('issuer'))
@@ -102,6 +105,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
       state,
       issuer,
       clock: metrics.clock,
+      onMinted: metrics.tokenIssued,
       onRejection: rejections.observe,
       onSourceFault: (source, fault) =>
         log[fault === undefined ? 'info' : 'error']({ source, fault }, fault === undefined ? 'source answers' : 'source does not answer'),
@@ -217,7 +221,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
     grpc.serving(true)
     listening = true
     log.info({ version, realm: settings.realm, revision: loaded.revision, check: settings.listen.check.address }, 'serving')
-    return { close }
+    return { reload: watch.now, close }
   } catch (cause) {
     await close()
     throw cause

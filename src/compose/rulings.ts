@@ -20,6 +20,8 @@ export interface RulingsNeeds {
   readonly state: State
   readonly issuer: IssuerParts | undefined
   readonly clock: StageClock
+  /** Told the scopes of each downstream token that is minted here. */
+  readonly onMinted: (scopes: readonly string[]) => void
   readonly onRejection: (rejection: Rejection) => void
   /** undefined: the source answers again. */
   readonly onSourceFault: (source: string, fault: string | undefined) => void
@@ -46,7 +48,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   const json = new Pool<Promise<JsonSource>>((source) => source.then(({ close }) => close()))
   const nears = new Pool<NearCache>((cache) => cache.close())
   const lists = new Pool<Promise<RevocationList>>((list) => list.then(({ close }) => close()))
-  const tokens = downstreamTokens({ settings: composeTokens(first.settings, issuer, sts) })
+  const tokens = downstreamTokens({ settings: composeTokens(first.settings, issuer, sts, needs.onMinted) })
   let sources: ReadonlyMap<string, JsonSource> = new Map()
   let near: NearCache | undefined
   let list: RevocationList | undefined
@@ -72,7 +74,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
 
   const build = async ({ settings, policy }: Loaded): Promise<() => Ruling> => {
     const validators = composeValidators(settings, { jwks, issuer })
-    const making = composeTokens(settings, issuer, sts)
+    const making = composeTokens(settings, issuer, sts, needs.onMinted)
     const { max_staleness } = settings.revocation
     const revocations = await lists.get(String(max_staleness), () => openList(max_staleness))
     const owners = await composeOwners(settings, { state, json, near: nears, onFault: needs.onSourceFault })

@@ -1,24 +1,38 @@
 import { createHash } from 'node:crypto'
-import type { DownstreamSettings } from '../adapters/downstream-tokens.ts'
+import type { DownstreamSettings, MintDownstream } from '../adapters/downstream-tokens.ts'
 import { type ClientAuth, openStsClient, type StsClient } from '../adapters/sts-client.ts'
 import type { Settings } from '../config/schema.ts'
+import { narrow } from '../core/scopes.ts'
 import type { IssuerParts } from './issuer.ts'
 import type { Pool } from './pool.ts'
 
 type Sts = Settings['sts'][string]
 
 /** What makes downstream tokens under a policy. */
-export function composeTokens(settings: Settings, issuer: IssuerParts | undefined, pool: Pool<StsClient>): DownstreamSettings {
+export function composeTokens(
+  settings: Settings,
+  issuer: IssuerParts | undefined,
+  pool: Pool<StsClient>,
+  onMinted: (scopes: readonly string[]) => void,
+): DownstreamSettings {
   const sts = new Map(Object.entries(settings.sts).map(([name, entry]) => [name, stsClient(name, entry, pool)]))
   const said = [issuer?.url, settings.sts, settings.identity]
   return {
     realm: settings.realm,
     digest: createHash('sha256').update(JSON.stringify(said)).digest('base64url'),
     // Nothing is minted for upstreams without an issuer listener: they would have no keys to verify with.
-    mint: issuer && settings.listen.issuer ? (request) => issuer.mint.downstream(request) : undefined,
+    mint: issuer && settings.listen.issuer ? minting(issuer, onMinted) : undefined,
     sts,
   }
 }
+
+const minting =
+  ({ mint }: IssuerParts, onMinted: (scopes: readonly string[]) => void): MintDownstream =>
+  (request) => {
+    const minted = mint.downstream(request)
+    if (minted) onMinted(narrow(request.principal.scopes, request.scope))
+    return minted
+  }
 
 function stsClient(name: string, entry: Sts, pool: Pool<StsClient>): StsClient {
   // Secrets show as "[secret]" in JSON, and are read anew for each exchange.

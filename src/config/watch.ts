@@ -13,6 +13,8 @@ export interface WatchOptions extends ReadOptions {
 }
 
 export interface Watch {
+  /** Looks at once, and takes what is there for whole; for whoever has just written the files and says so. */
+  readonly now: () => void
   /** Ends the watch; a reload that is under way is not told any more. */
   readonly close: () => void
 }
@@ -36,6 +38,8 @@ export function watchPolicy(current: Loaded, options: WatchOptions): Watch {
   let seen = ''
   let refused: string | undefined
   let closed = false
+  let looking = false
+  let asked = false
   let timer: NodeJS.Timeout | undefined
 
   const take = (result: ReadResult): void => {
@@ -51,11 +55,13 @@ export function watchPolicy(current: Loaded, options: WatchOptions): Watch {
     }
   }
 
-  const look = async (): Promise<void> => {
+  const look = async (settled: boolean): Promise<void> => {
     const now = await signature(files, inForce, options.file)
     if (now === seen) return
-    await delay(settleMs)
-    if ((await signature(files, inForce, options.file)) !== now) return
+    if (!settled) {
+      await delay(settleMs)
+      if ((await signature(files, inForce, options.file)) !== now) return
+    }
     const result = await readPolicy(options)
     if (closed) return
     const watched = result.ok ? result.loaded.watched : [...new Set([...files, ...result.watched])]
@@ -67,18 +73,29 @@ export function watchPolicy(current: Loaded, options: WatchOptions): Watch {
     seen = same ? now : ''
   }
 
+  const turn = (): void => {
+    const settled = asked
+    asked = false
+    looking = true
+    // A look that fails is repeated: nothing is lost, as `seen` is still the old one.
+    const next = (): void => {
+      looking = false
+      if (!closed) again(asked ? 0 : everyMs)
+    }
+    look(settled).then(next, next)
+  }
   const again = (ms: number): void => {
-    timer = setTimeout(() => {
-      // A look that fails is repeated: nothing is lost, as `seen` is still the old one.
-      const next = (): void => {
-        if (!closed) again(everyMs)
-      }
-      look().then(next, next)
-    }, ms)
+    timer = setTimeout(turn, ms)
     timer.unref()
   }
   again(everyMs)
   return {
+    now: () => {
+      asked = true
+      if (closed || looking) return
+      clearTimeout(timer)
+      turn()
+    },
     close: () => {
       closed = true
       clearTimeout(timer)

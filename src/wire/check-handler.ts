@@ -12,6 +12,9 @@ import { createEncoder } from './encode.ts'
  */
 export type CheckHandler = (message: Buffer, timeoutMs: number | undefined) => Buffer | Promise<Buffer>
 
+/** A handler that tells how many checks are waiting now. */
+export type CountingHandler = CheckHandler & { readonly inFlight: () => number }
+
 export interface CheckHandlerOptions {
   readonly check: Check
   /**
@@ -38,7 +41,7 @@ export function budgetMs(timeoutMs: number | undefined, maxDeadlineMs: number): 
 const describe = (cause: unknown): string => (cause instanceof Error ? `${cause.name}: ${cause.message}` : 'something was thrown')
 
 /** Joins decoder, check and encoder. */
-export function createCheckHandler(options: CheckHandlerOptions): CheckHandler {
+export function createCheckHandler(options: CheckHandlerOptions): CountingHandler {
   const { check, refuse, maxInFlight, maxMessage, maxDeadlineMs } = options
   const decode = createDecoder()
   const encode = createEncoder()
@@ -69,7 +72,7 @@ export function createCheckHandler(options: CheckHandlerOptions): CheckHandler {
     return refused('internal', describe(cause))
   }
 
-  return (message, timeoutMs) => {
+  const handle: CheckHandler = (message, timeoutMs) => {
     if (inFlight >= maxInFlight) return refused('overloaded', `${inFlight} checks are waiting`)
     if (message.length > maxMessage) return refused('bad_request', `a message of ${message.length} bytes`)
     const request: Request | DecodeFault = decode(message)
@@ -83,4 +86,5 @@ export function createCheckHandler(options: CheckHandlerOptions): CheckHandler {
       return refused('internal', describe(cause))
     }
   }
+  return Object.assign(handle, { inFlight: () => inFlight })
 }

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import { type Bound, bind } from './bind.ts'
 import { readCertificates, watchCertificates } from './certificates.ts'
 import { formatListenAddress, httpBindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
@@ -64,6 +64,8 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
       // The globals of the process stay as they are.
       overrideGlobalObjects: false,
       errorHandler: (cause) => {
+        // A request line or Host that makes no URL is the client's fault, and nothing to log.
+        if (cause instanceof RequestError) return new Response(null, { status: 400 })
         onFault(`listen.${name}: a handler threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : 'something'}`)
         return new Response(null, { status: 500 })
       },
