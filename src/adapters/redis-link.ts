@@ -45,7 +45,7 @@ export interface RedisLink {
  */
 export function createRedisLink(options: RedisLinkOptions): RedisLink {
   const address = addressOf(options.place)
-  const settings = redisOptions(options.place)
+  redisOptions(options.place)
   let session: RedisSession | undefined
   let since = 0
   let heardAt = Number.NEGATIVE_INFINITY
@@ -79,7 +79,8 @@ export function createRedisLink(options: RedisLinkOptions): RedisLink {
     const meanwhile: (readonly string[] | null)[] = []
     try {
       let early: { readonly error: unknown } | undefined
-      opened = await openSession(settings, {
+      // Read anew for each session: a password may have been rotated since the last.
+      opened = await openSession(redisOptions(options.place), {
         invalidated: (keys) => {
           if (opened !== undefined && session === opened) options.invalidated(keys)
           else meanwhile.push(keys)

@@ -1,7 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { StateRefused } from './state-refused.ts'
 
-/** Where a Redis is and how to enter it. */
+/** Where a Redis is and how to enter it; read anew for each connection, so that members may be getters over secrets. */
 export interface RedisPlace {
   /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. */
   readonly url: string

@@ -3,6 +3,7 @@ import { type LabelSource, type NearCache, openNearCache } from '../adapters/nea
 import type { Settings } from '../config/schema.ts'
 import type { State } from '../core/ports.ts'
 import type { Pool } from './pool.ts'
+import { placeOf } from './state.ts'
 
 export interface Owners {
   readonly near: NearCache
@@ -26,7 +27,7 @@ export async function composeOwners(settings: Settings, needs: OwnersNeeds): Pro
     const key = JSON.stringify([options, entry.redis.reference])
     keys.push(key)
     const open = (): Promise<JsonSource> =>
-      openJsonSource({ ...options, place: { url: entry.redis.read() }, onFault: (fault) => needs.onFault(name, fault) })
+      openJsonSource({ ...options, place: placeOf({ url: entry.redis }), onFault: (fault) => needs.onFault(name, fault) })
     sources.set(name, await needs.json.get(key, open))
   }
   const near = needs.near.get(JSON.stringify([cache, keys]), () => {

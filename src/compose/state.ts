@@ -28,11 +28,14 @@ export async function openState(settings: StateSettings, realm: string, onFault:
   }
 }
 
-function placeOf({ url, username, password, tls }: Extract<StateSettings, { kind: 'redis' }>): RedisPlace {
-  return {
-    url: url.read(),
+/** Secrets are read anew for each connection to Redis, so that a rotated password needs no restart. */
+export function placeOf({ url, username, password, tls }: Omit<Extract<StateSettings, { kind: 'redis' }>, 'kind'>): RedisPlace {
+  const place = {
+    get url() {
+      return url.read()
+    },
     ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password: password.read() }),
     ...(tls?.ca === undefined ? {} : { ca: readFileSync(tls.ca, 'utf8') }),
   }
+  return password === undefined ? place : Object.defineProperty(place, 'password', { enumerable: true, get: () => password.read() })
 }
