@@ -50,7 +50,7 @@ Everything stays up until Ctrl-C. To try by hand, in another terminal (tokens la
   ${curl} --cert ${platform.folder}/researcher.crt --key ${platform.folder}/researcher.key -X POST ${edge}/v1/sandboxes
 
   ${cli} routes --config ${platform.config}
-  ${cli} explain --config ${platform.config} --method POST --path /v1/sandboxes/ID/run --token "$BOB"
+  ${cli} explain --config ${platform.config} --method POST --path /v1/sandboxes/ID/run --token "$BOB" --label sandbox:ID:alice
   ${cli} owner get sandbox ID --config ${platform.config}
   ${cli} status --config ${platform.config}
   curl ${platform.admin}/metrics`)
