@@ -1,36 +1,11 @@
 import assert from 'node:assert/strict'
 import { parseTemplate } from '../../src/core/path-template.ts'
 import { splitPath } from '../../src/core/request-path.ts'
-import type { Route } from '../../src/core/route.ts'
-import { conflicts, paramsOf, type RouteEntry, RouteTable } from '../../src/core/route-table.ts'
-
-const bare: Omit<Route, 'id'> = {
-  public: false,
-  enforce: true,
-  authorization: 'replace',
-  validators: undefined,
-  workloads: undefined,
-  roles: undefined,
-  scopes: undefined,
-  condition: undefined,
-  owner: undefined,
-  downstream: undefined,
-  claims: [],
-  audit: 'denials',
-  encodedSlash: false,
-}
-
-/** `GET,POST host/path`, where a host is optional. */
-function entry(text: string): RouteEntry {
-  const [methods = '', where = ''] = text.split(' ')
-  const slash = where.indexOf('/')
-  const segments = parseTemplate(where.slice(slash))
-  assert.ok(typeof segments !== 'string', String(segments))
-  return { route: { ...bare, id: text }, host: where.slice(0, slash) || undefined, methods: methods.split(','), segments }
-}
+import { conflicts, paramsOf, RouteTable } from '../../src/core/route-table.ts'
+import { anEntry } from '../support/facts.ts'
 
 function find(routes: readonly string[], request: string): string {
-  const table = new RouteTable(routes.map(entry))
+  const table = new RouteTable(routes.map((text) => anEntry(text)))
   const [method = '', where = ''] = request.split(' ')
   const slash = where.indexOf('/')
   const path = splitPath(where.slice(slash))
@@ -81,7 +56,7 @@ describe('RouteTable', () => {
   for (const [name, routes, request, found] of cases) it(name, () => assert.equal(find(routes, request), found))
 
   it('finds equal matches', () => {
-    const found = conflicts(['GET,POST /a/{id}', 'GET /a/{name}', 'PUT /a/{id}', 'GET h/a/{id}'].map(entry))
+    const found = conflicts(['GET,POST /a/{id}', 'GET /a/{name}', 'PUT /a/{id}', 'GET h/a/{id}'].map((text) => anEntry(text)))
     assert.deepEqual(
       found.map(([later, earlier, method]) => `${later.route.id} | ${earlier.route.id} | ${method}`),
       ['GET /a/{name} | GET,POST /a/{id} | GET'],
@@ -89,8 +64,8 @@ describe('RouteTable', () => {
   })
 
   it('visits no more of a large table than of a small one', () => {
-    const large = new RouteTable(Array.from({ length: 1000 }, (_, i) => entry(`GET /v1/r${i}/{id}/x`)))
-    const small = new RouteTable(Array.from({ length: 10 }, (_, i) => entry(`GET /v1/r${i}/{id}/x`)))
+    const large = new RouteTable(Array.from({ length: 1000 }, (_, i) => anEntry(`GET /v1/r${i}/{id}/x`)))
+    const small = new RouteTable(Array.from({ length: 10 }, (_, i) => anEntry(`GET /v1/r${i}/{id}/x`)))
     const time = (table: RouteTable, last: number): number => {
       const begun = performance.now()
       for (let i = 0; i < 20_000; i++) table.find('h', ['v1', `r${i % last}`, '7', 'x'])
