@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parse, parseDocument, stringify } from 'yaml'
+import { openJsonSource } from '../../src/adapters/json-source.ts'
+import { openRedisState } from '../../src/adapters/redis-state.ts'
+import { faultText } from '../../src/config/faults.ts'
+import { readPolicy } from '../../src/config/read.ts'
+import { policySchema } from '../../src/config/schema.ts'
+import { denyReasons, httpStatus, rpcCode } from '../../src/core/reasons.ts'
+import { cli } from '../cli/captured.ts'
+import { startRedis } from '../support/redis.ts'
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
+import { type Bench, canRun, openBench } from './bench.ts'
+import { checkout, deadLinks, pages, readPage } from './markdown.ts'
+import { settingsPage, withTables } from './settings-page.ts'
+
+const all = pages()
+
+describe('the documentation', function () {
+  this.timeout(60_000)
+  let cache: TemporaryFolder
+  before(() => {
+    cache = temporaryFolder()
+  })
+  after(() => cache.remove())
+
+  describe('policies', () => {
+    const base = parse(readFileSync(new URL('base.yaml', import.meta.url), 'utf8')) as object
+    for (const page of all) {
+      for (const { info, text, line } of page.blocks) {
+        if (info !== 'yaml postern' && info !== 'yaml postern+') continue
+        it(`${page.path}:${line} lints`, async () => {
+          const whole = info === 'yaml postern' ? text : stringify({ ...base, ...(parse(text) as object) })
+          assert.deepEqual(await faultsOf(whole), [])
+        })
+      }
+    }
+
+    it('are what most YAML blocks are', () => {
+      const infos = all.flatMap(({ blocks }) => blocks.map(({ info }) => info)).filter((info) => info.startsWith('yaml'))
+      assert.ok(infos.filter((info) => info.includes('postern')).length > 15)
+      assert.ok(infos.filter((info) => info === 'yaml').length < 3)
+    })
+  })
+
+  describe('commands', () => {
+    for (const page of all) {
+      const blocks = page.blocks.filter(({ info, untested }) => info === 'console' && !untested)
+      if (blocks.length === 0) continue
+      describe(page.path, () => {
+        let bench: Bench
+        before(async () => {
+          bench = await openBench(page, cache.path)
+        })
+        after(() => bench?.stop())
+        for (const block of blocks) {
+          it(`line ${block.line}`, async function () {
+            if (!canRun(block)) this.skip()
+            await bench.run(block)
+          })
+        }
+      })
+    }
+  })
+
+  it('has links that lead somewhere', () => {
+    const others = [
+      'CONTRIBUTING.md',
+      'SECURITY.md',
+      'envoy/README.md',
+      'src/README.md',
+      'deploy/local/README.md',
+      'docs/decisions/README.md',
+    ]
+    assert.deepEqual(
+      [...all, ...others.map(readPage)].flatMap((page) => deadLinks(page, existsSync)),
+      [],
+    )
+  })
+
+  it('names every page in its index', () => {
+    const index = readPage('docs/README.md').text
+    const missing = all.filter(({ path }) => path.startsWith('docs/') && path !== 'docs/README.md' && !index.includes(`(${path.slice(5)})`))
+    assert.deepEqual(
+      missing.map(({ path }) => path),
+      [],
+    )
+  })
+
+  it('has every metric of the code in operations.md, and no other', () => {
+    const src = join(checkout, 'src')
+    const named = (text: string): string[] => [...text.matchAll(/\bpostern_[a-z_]+\b/g)].map(([name]) => name)
+    const code = readdirSync(src, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.startsWith('adapters/metrics'))
+      .flatMap((file) => [...readFileSync(join(src, file), 'utf8').matchAll(/'(postern_[a-z_]+)'/g)].map(([, name]) => name!))
+    const told = named(readPage('docs/guides/operations.md').text)
+    assert.ok(new Set(code).size > 15)
+    assert.deepEqual([...new Set(told)].sort(), [...new Set(code)].sort())
+    const elsewhere = all.flatMap(({ path, text }) => named(text).map((name) => ({ path, name })))
+    assert.deepEqual(
+      elsewhere.filter(({ name }) => !code.includes(name)),
+      [],
+    )
+  })
+
+  it('has every reason with its status in reasons.md, and in troubleshooting.md', () => {
+    const reasons = readPage('docs/reference/reasons.md').text
+    const rows = [...reasons.matchAll(/^\| `(\w+)` \| (\d+) \| (\d+) \|/gm)].map(([, reason, http, rpc]) => [
+      reason,
+      Number(http),
+      Number(rpc),
+    ])
+    assert.deepEqual(
+      rows,
+      denyReasons.map((reason) => [reason, httpStatus[reason], rpcCode[httpStatus[reason]]]),
+    )
+    const troubles = [...readPage('docs/guides/troubleshooting.md').text.matchAll(/^\| `(\w+)` \|/gm)].map(([, reason]) => reason)
+    assert.deepEqual(troubles, [...denyReasons])
+  })
+
+  it('has every setting of the schema in settings.md', () => {
+    const page = readFileSync(settingsPage, 'utf8')
+    assert.equal(page, withTables(page), 'stale: node test/docs/settings-page.ts')
+    const names = new Set(
+      [...JSON.stringify(policySchema()).matchAll(/"properties":(\{.*?\})/g)].flatMap(([, part]) =>
+        [...part!.matchAll(/"([a-z_]+)":\{/g)].map(([, name]) => name!),
+      ),
+    )
+    const missing = [...names].filter((name) => !['properties', 'items'].includes(name) && !new RegExp(`[\`.]${name}\\b`).test(page))
+    assert.deepEqual(missing, [])
+  })
+
+  it('has every command and option of the command line in cli.md', async () => {
+    const page = readPage('docs/reference/cli.md').text
+    const missing: string[] = []
+    const visit = async (words: readonly string[]): Promise<void> => {
+      const { out } = await cli([...words, '--help'])
+      for (const [, option] of out.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm))
+        if (!page.includes(option!)) missing.push(`${words.join(' ')} ${option}`)
+      const below = /\nCommands:\n([\s\S]*)$/.exec(out)?.[1] ?? ''
+      for (const [, name] of below.matchAll(/^ {2}([a-z-]+)/gm)) {
+        if (name === 'help') continue
+        if (!page.includes(`${[...words, name].join(' ')}`)) missing.push([...words, name].join(' '))
+        await visit([...words, name!])
+      }
+    }
+    await visit([])
+    assert.deepEqual(missing, [])
+  })
+
+  it('has a verifier for upstreams that verifies', async () => {
+    const page = readPage('docs/guides/downstream-tokens.md')
+    const snippet = page.blocks.find(({ info }) => info === 'ts')?.text ?? ''
+    const bench = await openBench(page, cache.path)
+    try {
+      const jose = pathToFileURL(join(checkout, 'node_modules/jose/dist/webapi/index.js')).href
+      const file = join(bench.folder, 'verify.ts')
+      writeFileSync(file, snippet.replace("'jose'", `'${jose}'`).replace('http://127.0.0.1:9193', bench.issuer))
+      const { callerOf } = (await import(pathToFileURL(file).href)) as { callerOf: (...args: unknown[]) => Promise<string> }
+      const minted = await cli(['token', 'mint', '--subject', 'alice', '--config', join(bench.folder, 'postern.yaml')])
+      const header = `Bearer ${minted.out.trim()}`
+      // An edge token stands for a downstream one here: it names no resource.
+      assert.equal(await callerOf(header, 'postern', undefined), 'alice')
+      await assert.rejects(callerOf(header, 'postern', 'sandbox:s1'), /another resource/)
+      await assert.rejects(callerOf(header, 'picod', undefined), /aud/)
+      await assert.rejects(callerOf(`${header.slice(0, -8)}AAAAAAAA`, 'postern', undefined))
+      await assert.rejects(callerOf(null, 'postern', undefined), /no bearer token/)
+    } finally {
+      await bench.stop()
+    }
+  })
+
+  it('gives Redis users the rights that they need, and no right to more', async () => {
+    const lines = [...readPage('docs/guides/ownership.md').text.matchAll(/^ {4}ACL SETUSER (.+)$/gm)].map(([, line]) => line!)
+    assert.equal(lines.length, 2)
+    const redis = await startRedis()
+    const closing: (() => Promise<void>)[] = [redis.stop]
+    try {
+      const client = redis.client()
+      for (const line of lines) await client.call('ACL', 'SETUSER', ...line.split(' '))
+      const url = redis.url.replace('//', '//USER:PASSWORD@')
+      const state = await openRedisState({ place: { url: url.replace('USER', 'postern') }, realm: 'default' })
+      closing.push(state.close)
+      await state.labels.write('sandbox', 's1', new Map([['agentcube.io/owner', 'alice']]))
+      assert.equal((await state.labels.read('sandbox', 's1'))?.labels.get('agentcube.io/owner'), 'alice')
+      // As the page says that a platform may write it.
+      assert.equal(await client.hget('postern:default:labels:sandbox:s1', 'agentcube.io/owner'), 'alice')
+      await state.revocations.append({ level: 'token', target: 't', at: 1, until: 2 })
+      await state.keys.replace([], [{ kid: 'k', algorithm: 'ES256', createdAt: 1, activeAt: 1, privateKey: 'p' }])
+      await client.set('session:x1', JSON.stringify({ ownerId: 'bob' }))
+      const place = { url: url.replace('USER', 'reader') }
+      const source = await openJsonSource({ name: 'a', place, key: 'session:{id}', owner: '/ownerId', ownerLabel: 'o' })
+      closing.push(source.close)
+      assert.equal((await source.reader.read('session', 'x1'))?.labels.get('o'), 'bob')
+      assert.deepEqual([state.fault(), source.fault()], [undefined, undefined])
+      for (const who of ['postern', 'reader'])
+        assert.match(String(await client.call('ACL', 'DRYRUN', who, 'SET', 'other', 'x')), /no permissions|permission/i)
+    } finally {
+      for (const close of closing.reverse()) await close()
+    }
+  })
+
+  describe('files for Docker, which nothing here can run', () => {
+    const read = (name: string): string => readFileSync(join(checkout, name), 'utf8')
+
+    it('are YAML', () => {
+      for (const name of ['docker-compose.yml', 'deploy/docker/envoy.yaml', 'deploy/docker/postern.yaml']) {
+        assert.deepEqual(parseDocument(read(name), { strict: true }).errors, [], name)
+      }
+    })
+
+    it('name files that are there, and ports and sockets that fit each other', () => {
+      const { services } = parse(read('docker-compose.yml')) as {
+        services: Record<string, { volumes?: string[]; build?: { dockerfile: string } }>
+      }
+      const mounted = Object.values(services).flatMap(({ volumes = [] }) => volumes.map((volume) => volume.split(':')[0]!))
+      for (const file of [...mounted.filter((path) => path.startsWith('./')), services['postern']!.build!.dockerfile])
+        assert.ok(existsSync(join(checkout, file)), file)
+      for (const [, path] of read('deploy/docker/Dockerfile').matchAll(/^COPY (?!--from)((?:\S+ )+)\S+$/gm))
+        for (const file of path!.trim().split(' ')) assert.ok(existsSync(join(checkout, file)), `Dockerfile: ${file}`)
+      assert.match(read('deploy/docker/envoy.yaml'), /pipe: \{ path: "?\/run\/postern\/check\.sock"? \}/)
+    })
+
+    it('hold a configuration that Envoy takes', function () {
+      const envoy = process.env['POSTERN_TEST_ENVOY']
+      if (envoy === undefined) this.skip()
+      const { status, stderr } = spawnSync(envoy, ['--mode', 'validate', '-c', join(checkout, 'deploy/docker/envoy.yaml')])
+      assert.equal(status, 0, String(stderr))
+    })
+
+    it('hold a policy without faults', async () => {
+      assert.deepEqual(await faultsOf(read('deploy/docker/postern.yaml')), [])
+    })
+  })
+})
+
+/** What lint says against a policy, on a machine without its secrets. */
+async function faultsOf(policy: string): Promise<string[]> {
+  const folder = temporaryFolder()
+  try {
+    writeFileSync(folder.file('postern.yaml'), policy)
+    const result = await readPolicy({ file: folder.file('postern.yaml'), env: {}, secrets: 'warn' })
+    return result.ok ? [] : result.faults.map(faultText)
+  } finally {
+    folder.remove()
+  }
+}
