@@ -142,11 +142,18 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
         if (reason === 'overloaded') metrics.overloaded()
         else if (reason === 'bad_request') metrics.undecodable()
         else onFault('wire')(detail)
-        return bareDenial(reason, { id: newId(), header: loaded.policy.headers.decision })
+        const { headers, realm, revision } = loaded.policy
+        return bareDenial(reason, { id: newId(), header: headers.decision, realm, policy: revision })
       },
-      maxInFlight: settings.check.max_in_flight,
-      maxMessage: settings.check.max_message,
-      maxDeadlineMs: settings.check.max_deadline,
+      get maxInFlight() {
+        return loaded.settings.check.max_in_flight
+      },
+      get maxMessage() {
+        return loaded.settings.check.max_message
+      },
+      get maxDeadlineMs() {
+        return loaded.settings.check.max_deadline
+      },
     })
 
     let reloadFault: { readonly time: string; readonly sentences: readonly string[] } | undefined

@@ -70,6 +70,8 @@ const leastLeftMs = 5000
 /** A refusal is remembered this long, so that a flood of refused requests does not become one at the token endpoint. */
 const refusalMs = 1000
 const renewalPauseMs = 1000
+/** How often tokens that have ended are dropped: without it, as many as fit would stay for good. */
+const sweepMs = 10_000
 const skewMs = 60_000
 
 /**
@@ -83,8 +85,16 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
   const refusals = new LRUCache<string, { readonly detail: string; readonly until: number }>({ max: 10_000 })
   const pending = new Map<string, Pending>()
   const counts = { hits: 0, misses: 0, renewals: 0 }
+  let sweptAt = Number.NEGATIVE_INFINITY
+
+  const sweep = (now: number): void => {
+    if (Math.abs(now - sweptAt) < sweepMs) return
+    sweptAt = now
+    for (const [key, entry] of kept.entries()) if (entry.expiresAt <= now) kept.delete(key)
+  }
 
   const keep = (key: string, token: string, expiresAtSeconds: number, { principal, now }: TokenRequest): void => {
+    sweep(now)
     const expiresAt = expiresAtSeconds * 1000
     const final = expiresAtSeconds >= Math.floor(principal.expiresAt + skewMs / 1000)
     kept.set(key, {
@@ -187,7 +197,7 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
     },
     purge: (concerns) => {
       let gone = 0
-      for (const [key, entry] of [...kept.entries()]) {
+      for (const [key, entry] of kept.entries()) {
         if (concerns(entry.principal) && kept.delete(key)) gone++
       }
       for (const [key, entry] of pending) {

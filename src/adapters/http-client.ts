@@ -18,8 +18,10 @@ export interface HttpClientOptions {
   readonly timeoutMs: number
   /** Bytes of an answer's body; 1 MiB unless given. */
   readonly maxBody?: number
-  /** PEM: client certificate and key for mTLS, and the authorities that servers are trusted by instead of the system's. */
-  readonly tls?: { readonly cert?: string; readonly key?: string; readonly ca?: string }
+  /** PEM: the authorities that servers are trusted by instead of the system's. */
+  readonly ca?: string
+  /** PEM: client certificate and key for mTLS, asked for each call since they rotate. */
+  readonly identity?: () => { readonly cert: string; readonly key: string }
 }
 
 export interface HttpCall {
@@ -54,7 +56,7 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
   const maxBody = options.maxBody ?? 1024 * 1024
   const keep = { keepAlive: true, maxSockets: 32, maxFreeSockets: 4 }
   const plain = new PlainAgent(keep)
-  const tls = new TlsAgent({ ...keep, minVersion: 'TLSv1.2', ...options.tls })
+  const tls = new TlsAgent({ ...keep, minVersion: 'TLSv1.2', ...(options.ca !== undefined && { ca: options.ca }) })
   const pending = new Set<(failure: HttpFailure) => void>()
   let closed = false
 
@@ -69,7 +71,10 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
         headers: { accept: 'application/json', ...headers, ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }) },
       }
       const request =
-        url.protocol === 'https:' ? tlsRequest(url, { ...settings, agent: tls }) : plainRequest(url, { ...settings, agent: plain })
+        url.protocol === 'https:'
+          ? // The agent keeps connections apart by certificate: a rotated one makes new ones.
+            tlsRequest(url, { ...settings, ...options.identity?.(), agent: tls })
+          : plainRequest(url, { ...settings, agent: plain })
       const done = (): void => {
         clearTimeout(timer)
         pending.delete(fail)

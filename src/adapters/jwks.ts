@@ -82,7 +82,7 @@ const longestTimerMs = 2 ** 31 - 1
  */
 export function openJwks(options: JwksOptions): Jwks {
   const { issuer, algorithms, refreshMs = 6 * 3_600_000, staleForMs = 24 * 3_600_000, cooldownMs = 30_000, clock = Date.now } = options
-  const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, ...(options.ca !== undefined && { tls: { ca: options.ca } }) })
+  const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, ...(options.ca !== undefined && { ca: options.ca }) })
   let keys: readonly PublicJwk[] | undefined
   // Answers already given, by algorithm and kid; only found ones, so that made-up kids fill no memory.
   let given = new Map<string, KeyFound>()

@@ -10,6 +10,9 @@ export interface RedisPlace {
   readonly password?: string
   /** PEM of the authorities that may sign the server's certificate; absent: those of the platform. */
   readonly ca?: string
+  /** PEM: client certificate and key, for a Redis that asks for one (`tls-auth-clients`). */
+  readonly cert?: string
+  readonly key?: string
 }
 
 /** Milliseconds after which a server that accepts and says nothing is given up. */
@@ -36,6 +39,12 @@ function databaseOf(url: URL): number {
   return Number(name)
 }
 
+const tlsOf = ({ ca, cert, key }: RedisPlace) => ({
+  ...(ca === undefined ? {} : { ca }),
+  ...(cert === undefined ? {} : { cert }),
+  ...(key === undefined ? {} : { key }),
+})
+
 /**
  * What ioredis is given. Nothing of it waits, queues or reconnects by itself: a session lives as long as its
  * connections, and redis-link.ts makes the next.
@@ -51,7 +60,7 @@ export function redisOptions(place: RedisPlace): RedisOptions {
     db: databaseOf(url),
     ...(username === '' ? {} : { username }),
     ...(password === '' ? {} : { password }),
-    ...(url.protocol === 'rediss:' ? { tls: place.ca === undefined ? {} : { ca: place.ca } } : {}),
+    ...(url.protocol === 'rediss:' ? { tls: tlsOf(place) } : {}),
     // ioredis drops the invalidation messages of RESP3.
     protocol: 2,
     lazyConnect: true,

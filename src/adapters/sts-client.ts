@@ -18,7 +18,7 @@ export type ClientAuth =
       readonly alg?: 'RS256' | 'PS256' | 'ES256' | 'EdDSA'
     }
   /** Mutual TLS (RFC 8705, section 2); PEM. */
-  | { readonly method: 'mtls'; readonly cert: string; readonly key: string }
+  | { readonly method: 'mtls'; readonly cert: () => string; readonly key: () => string }
 
 export interface StsClientOptions {
   /** Name under `sts`, for messages. */
@@ -54,8 +54,11 @@ const retryPause = { least: 25, most: 100 }
 /** A client of a token endpoint that exchanges tokens by RFC 8693. */
 export function openStsClient(options: StsClientOptions): StsClient {
   const { auth } = options
-  const tls = { ...(options.ca !== undefined && { ca: options.ca }), ...(auth.method === 'mtls' && { cert: auth.cert, key: auth.key }) }
-  const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 1000, tls })
+  const http = openHttpClient({
+    timeoutMs: options.timeoutMs ?? 1000,
+    ...(options.ca !== undefined && { ca: options.ca }),
+    ...(auth.method === 'mtls' && { identity: () => ({ cert: auth.cert(), key: auth.key() }) }),
+  })
   const guard = breaker(options.breaker)
 
   const post = async (asked: Asked): Promise<HttpAnswer> => {

@@ -30,8 +30,16 @@ export function hostName(header: string | undefined): string | undefined {
   return match?.[1]?.toLowerCase().replace(/\.$/, '')
 }
 
+/**
+ * Whether one of a listener's names admits a host. Where it is bound to every address, each address is its own: probes ask by
+ * that of the pod, and a rebound name is never an address.
+ */
+export const admitsHost = (hosts: readonly string[], host: string): boolean => hosts.some((allowed) => matches(allowed, host))
+
 const matches = (allowed: string, host: string): boolean =>
-  allowed === host || (allowed.startsWith('*.') && host.endsWith(allowed.slice(1)) && !host.slice(0, -allowed.length + 1).includes('.'))
+  allowed === host ||
+  ((allowed === '0.0.0.0' || allowed === '[::]') && isIP(host.replace(/^\[|\]$/g, '')) !== 0) ||
+  (allowed.startsWith('*.') && host.endsWith(allowed.slice(1)) && !host.slice(0, -allowed.length + 1).includes('.'))
 
 /**
  * Refuses a `Host` that is not the listener's (421; a page whose name was rebound to this address) and an
@@ -41,7 +49,7 @@ export function checkHost(hosts: readonly string[] | undefined): MiddlewareHandl
   return async (c, next) => {
     const header = c.req.header('host')
     const host = hostName(header)
-    if (host === undefined || (hosts && !hosts.some((allowed) => matches(allowed, host)))) {
+    if (host === undefined || (hosts && !admitsHost(hosts, host))) {
       return problem(c, 421, 'unknown_host', 'the Host header does not name this listener')
     }
     const origin = c.req.header('origin')

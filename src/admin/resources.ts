@@ -14,9 +14,21 @@ const labelName = z
   .regex(/^(?:[a-z0-9.-]{1,253}\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
     error: 'expected label names such as example.com/owner',
   })
-const labelValue = z.string().max(1024)
-const labelMap = z.record(labelName, labelValue)
-const subject = z.string().min(1).max(1024)
+const labelValue = z
+  .string()
+  .max(1024)
+  .refine((text) => text.isWellFormed(), { error: 'expected text in Unicode' })
+/** Every check of the resource reads all of its labels, and keeps them near. */
+const mostLabels = 64
+const labelMap = z
+  .record(labelName, labelValue)
+  .refine((labels) => Object.keys(labels).length <= mostLabels, { error: `expected at most ${mostLabels} labels` })
+// A lone surrogate has no UTF-8 of its own: two such subjects would have one hash.
+const subject = z
+  .string()
+  .min(1)
+  .max(1024)
+  .refine((text) => text.isWellFormed(), { error: 'expected text in Unicode' })
 const legalValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/
 const hashed = /^sha256-[a-z2-7]{52}$/
 

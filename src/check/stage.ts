@@ -22,12 +22,19 @@ export function timed<In extends Received, Out>(stage: Stage<In, Out>, clock: St
   const { name, run } = stage
   return (state) => {
     const begun = performance.now()
-    const outcome = run(state)
+    const facts = state as unknown as Facts
+    let outcome: ReturnType<typeof run>
+    try {
+      outcome = run(state)
+    } catch (cause) {
+      // What cannot be had at once is blamed on its stage as well.
+      facts.waitingFor = name
+      throw cause
+    }
     if (!(outcome instanceof Promise)) {
       clock(name, performance.now() - begun)
       return outcome
     }
-    const facts = state as unknown as Facts
     facts.waitingFor = name
     return outcome.then((out) => {
       clock(name, performance.now() - begun)

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { freshFile } from '../adapters/fresh-file.ts'
 import { openMemoryState } from '../adapters/memory-state.ts'
 import type { RedisPlace } from '../adapters/redis-options.ts'
 import { openRedisState } from '../adapters/redis-state.ts'
@@ -28,14 +28,27 @@ export async function openState(settings: StateSettings, realm: string, onFault:
   }
 }
 
-/** Secrets are read anew for each connection to Redis, so that a rotated password needs no restart. */
+/** Secrets and certificates are read anew for each connection to Redis, so that rotated ones need no restart. */
 export function placeOf({ url, username, password, tls }: Omit<Extract<StateSettings, { kind: 'redis' }>, 'kind'>): RedisPlace {
-  const place = {
-    get url() {
-      return url.read()
-    },
-    ...(username === undefined ? {} : { username }),
-    ...(tls?.ca === undefined ? {} : { ca: readFileSync(tls.ca, 'utf8') }),
+  const members: { readonly [name in keyof RedisPlace]: (() => string) | undefined } = {
+    url: () => url.read(),
+    username: username === undefined ? undefined : () => username,
+    password: password && (() => password.read()),
+    ca: fileOf(tls?.ca),
+    cert: fileOf(tls?.cert),
+    key: fileOf(tls?.key),
   }
-  return password === undefined ? place : Object.defineProperty(place, 'password', { enumerable: true, get: () => password.read() })
+  const place = {}
+  for (const [name, get] of Object.entries(members)) if (get) Object.defineProperty(place, name, { enumerable: true, get })
+  return place as RedisPlace
+}
+
+/** A file that cannot be read refuses the start. */
+function fileOf(path: string | undefined): (() => string) | undefined {
+  if (path === undefined) return undefined
+  try {
+    return freshFile(path)
+  } catch (cause) {
+    throw new StartRefused([`state.redis.tls: ${path} cannot be read: ${cause instanceof Error ? cause.message : 'unknown error'}`])
+  }
 }

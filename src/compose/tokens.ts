@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { DownstreamSettings, MintDownstream } from '../adapters/downstream-tokens.ts'
+import { freshFile } from '../adapters/fresh-file.ts'
 import { type ClientAuth, openStsClient, type StsClient } from '../adapters/sts-client.ts'
 import type { Settings } from '../config/schema.ts'
 import { narrow } from '../core/scopes.ts'
@@ -62,6 +63,6 @@ function authOf({ auth }: Sts): ClientAuth {
       ...(algorithm === undefined ? {} : { alg: algorithm }),
     }
   }
-  if (mtls) return { method: 'mtls', cert: mtls.cert, key: mtls.key }
+  if (mtls) return { method: 'mtls', cert: freshFile(mtls.cert), key: freshFile(mtls.key) }
   throw new Error('an sts without client authentication')
 }

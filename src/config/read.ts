@@ -186,6 +186,8 @@ export function restartNeeded(old: Loaded, next: Loaded): Fault[] {
   compare(['state'], old.settings.state, next.settings.state)
   compare(['realm'], old.settings.realm, next.settings.realm)
   compare(['workers'], old.settings.workers, next.settings.workers)
+  compare(['issuer', 'keys'], old.settings.issuer.keys, next.settings.issuer.keys)
+  compare(['admin', 'audience'], old.settings.admin.audience, next.settings.admin.audience)
   return faults
 }
 

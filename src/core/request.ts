@@ -25,7 +25,7 @@ export interface Request {
   readonly peerCertificate: string
   /** `context_extensions[name]`. */
   readonly extension: (name: string) => string | undefined
-  /** The payload that Envoy's jwt_authn filter verified under this `metadata_key`. */
+  /** The payload that Envoy's jwt_authn filter verified under this `metadata_key`; empty where it is no JSON object. */
   readonly verifiedPayload: (metadataKey: string) => JsonObject | undefined
 }
 

@@ -6,6 +6,9 @@ export type IdAnswer =
   | { readonly kind: 'absent' }
   | { readonly kind: 'malformed'; readonly detail: string }
 
+/** A longer one is no id, whatever its pattern says: a pattern may take time in the square of it, or worse. */
+const maxIdLength = 1024
+
 const malformed = (detail: string): IdAnswer => ({ kind: 'malformed', detail })
 const absent: IdAnswer = { kind: 'absent' }
 
@@ -15,6 +18,7 @@ export function resourceId(demand: OwnerDemand, state: Routed): IdAnswer {
   if (raw === undefined) return absent
   if (typeof raw !== 'string') return raw
   if (raw === '') return malformed(`the id of the ${demand.resource} is empty`)
+  if (raw.length > maxIdLength) return malformed(`the id of the ${demand.resource} is longer than ${maxIdLength} characters`)
   return demand.idPattern.test(raw) ? { kind: 'id', id: raw } : malformed(`the id of the ${demand.resource} does not match its pattern`)
 }
 
@@ -45,19 +49,20 @@ function fromHeader(name: string, { request }: Routed): string | IdAnswer | unde
 function fromQuery(name: string, query: string): string | IdAnswer | undefined {
   if (query === '') return undefined
   let found: string | undefined
-  const wanted = name.toLowerCase()
-  // Some servers part parameters at `;` too.
-  for (const part of query.split(/[&;]/)) {
-    const equals = part.indexOf('=')
-    const key = decode(equals < 0 ? part : part.slice(0, equals))
-    // A broken escape could be anybody's parameter; only where it may stand for ours does it matter.
-    if (key === undefined) {
-      if (part.toLowerCase().includes(wanted)) return malformed('the query cannot be decoded')
-      continue
+  const wanted = bareName(name)
+  for (const part of query.split('&')) {
+    // Some servers part parameters at `;` too, others take it for a part of the value.
+    if (part.includes(';') && part.split(';').some((piece) => bareName(keyOf(piece)) === wanted)) {
+      return malformed(`${name} beside ";" in the query`)
     }
+    const equals = part.indexOf('=')
+    const key = decode(keyOf(part))
     if (key !== name) {
-      const alike = key.toLowerCase().replace(/\[.*$/, '').trim()
-      if (alike === wanted) return malformed(`a parameter that looks like ${name}`)
+      // A broken escape could be anybody's parameter; only where it may stand for ours does it matter.
+      const bare = bareName(keyOf(part))
+      if (bare === wanted || (key === undefined && bare.includes(wanted))) {
+        return malformed(`a parameter that looks like ${name}`)
+      }
       continue
     }
     if (found !== undefined) return malformed(`${name} was sent more than once`)
@@ -67,6 +72,23 @@ function fromQuery(name: string, query: string): string | IdAnswer | undefined {
     found = value
   }
   return found
+}
+
+const keyOf = (part: string): string => part.split('=', 1)[0]!
+
+/**
+ * What remains of a parameter's name where servers read it loosely: without case, without what follows NUL or stands in
+ * brackets, and without white space, `.`, `_`, `-` and a lone `[`, some of which PHP, for one, takes for each other.
+ */
+function bareName(raw: string): string {
+  const text = raw.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const nul = text.indexOf('\0', 1)
+  const list = text.includes(']') ? text.indexOf('[', 1) : -1
+  const ends = [nul, list].filter((at) => at > 0)
+  return text
+    .slice(0, ends.length > 0 ? Math.min(...ends) : undefined)
+    .toLowerCase()
+    .replace(/[\s+._[-]/g, '')
 }
 
 function decode(text: string): string | undefined {

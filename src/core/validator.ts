@@ -31,16 +31,21 @@ export interface Presentation {
 /** abstain: not mine. A {@link Deny} rejects: it does not stop the chain, and the first one is the reason given. */
 export type Verdict = 'abstain' | Principal | Deny
 
-/** Competes for the presented credential. */
-export interface BearerValidator {
+/** What the identify stage knows of each validator. */
+interface NamedValidator {
   readonly name: string
+  /** What all subjects that it gives begin with; empty or undefined where they may be anything. */
+  readonly subjects?: string
+}
+
+/** Competes for the presented credential. */
+export interface BearerValidator extends NamedValidator {
   readonly presents: 'bearer'
   readonly identify: (presentation: Presentation) => Soon<Verdict>
 }
 
 /** Identifies by the client certificate, only where no credential was presented. */
-export interface CertificateValidator {
-  readonly name: string
+export interface CertificateValidator extends NamedValidator {
   readonly presents: 'certificate'
   readonly identify: (workload: Workload, now: number) => Verdict
 }

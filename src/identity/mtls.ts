@@ -25,6 +25,7 @@ export function clientCertificates(options: MtlsOptions): CertificateValidator {
   const issuer = `spiffe://${options.trustDomain}`
   return {
     name: options.validator,
+    subjects: `${options.namespace}${issuer}/`,
     presents: 'certificate',
     identify: (workload) => {
       if (workload.trustDomain !== options.trustDomain || !workloadPath.test(workload.id.slice(issuer.length))) return 'abstain'

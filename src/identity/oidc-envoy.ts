@@ -43,6 +43,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     if (presented) {
       const jwt = credential.jwt
       if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
+      if (!isAccessType(jwt.header['typ'])) return deny('invalid_credential', 'typ says another kind of token')
       if (Object.hasOwn(jwt.header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
       if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
     }
@@ -53,6 +54,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
 
   return {
     name: options.validator,
+    subjects: options.namespace,
     presents: 'bearer',
     identify: ({ request, credential, now }: Presentation): Verdict => {
       const payload = request.verifiedPayload(options.metadataKey)
@@ -60,6 +62,10 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     },
   }
 }
+
+/** As for tokens verified here (RFC 8725, section 3.11); where the token is not forwarded, its header is Envoy's to know. */
+const isAccessType = (typ: unknown): boolean =>
+  typ === undefined || (typeof typ === 'string' && /^(?:application\/)?(?:at\+)?jwt$/i.test(typ))
 
 /** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
 function unverified(credential: Credential, issuer: string, now: number): Verdict {

@@ -17,6 +17,7 @@ export interface OidcPosternOptions extends ClaimRules {
  */
 export const oidcByPostern = (options: OidcPosternOptions): BearerValidator => ({
   name: options.validator,
+  subjects: options.namespace,
   presents: 'bearer',
   identify: verifiedJwt({ ...options, types: [undefined, 'jwt', 'at+jwt'] }),
 })

@@ -21,6 +21,7 @@ const names: ClaimNames = { subject: 'sub', roles: 'roles', role: undefined, sco
  */
 export const posternTokens = (options: PosternOptions): BearerValidator => ({
   name: options.validator,
+  subjects: options.namespace,
   presents: 'bearer',
   identify: verifiedJwt({ ...options, names, audiences: [options.audience], algorithms: ['ES256'], types: ['at+jwt'] }),
 })

@@ -22,8 +22,7 @@ export const exchange = (tokens: DownstreamTokens): Stage<Owned, Exchanged> => (
     }
     const answer = tokens.obtain({
       principal: state.principal,
-      // A workload that acts for itself is no actor beside the subject (RFC 8693, section 4.1).
-      workload: state.workload?.id === state.principal.rawSubject ? undefined : state.workload?.id,
+      workload: actsForItself(state) ? undefined : state.workload?.id,
       audience: downstream.audience,
       scope: downstream.scope,
       ttl: downstream.ttl,
@@ -34,3 +33,10 @@ export const exchange = (tokens: DownstreamTokens): Stage<Owned, Exchanged> => (
     return answer instanceof Promise ? answer.then(settle) : settle(answer)
   },
 })
+
+/**
+ * A workload that acts for itself is no actor beside the subject (RFC 8693, section 4.1). Only a certificate's principal has
+ * its trust domain as issuer: a token whose `sub` merely reads like the workload does not hide who acts.
+ */
+const actsForItself = ({ workload, principal }: Owned): boolean =>
+  workload !== undefined && principal.rawSubject === workload.id && principal.issuer === `spiffe://${workload.trustDomain}`

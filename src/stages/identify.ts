@@ -33,6 +33,7 @@ const nothingPresented: Credential = { authorization: undefined, scheme: '', tok
  */
 export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
   const bearers = options.validators.filter((v): v is BearerValidator => v.presents === 'bearer')
+  const chain = bearers.map((validator) => within(validator, options.validators))
   const certificates = options.validators.filter((v): v is CertificateValidator => v.presents === 'certificate')
   return {
     name: 'identify',
@@ -42,7 +43,29 @@ export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
       const credential = presented(state)
       if (credential instanceof Deny) return credential
       if (credential === undefined) return byCertificate(state, workload, certificates)
-      return compete(state, { request: state.request, credential, now: state.now }, bearers, 0, undefined, options.onRejection)
+      return compete(state, { request: state.request, credential, now: state.now }, chain, 0, undefined, options.onRejection)
+    },
+  }
+}
+
+/**
+ * A validator held to subjects that no other gives: one without a namespace could admit a token whose `sub` is
+ * spelled as another's prefix and subject, and the same subject from two validators is two people.
+ */
+function within(validator: BearerValidator, all: readonly Validator[]): BearerValidator {
+  const { subjects: own = '' } = validator
+  const others = all.filter(({ subjects = '' }) => subjects.length > own.length && subjects.startsWith(own))
+  if (others.length === 0) return validator
+  const judge = (verdict: Verdict): Verdict => {
+    if (verdict === 'abstain' || verdict instanceof Deny) return verdict
+    const other = others.find(({ subjects = '' }) => verdict.subject.startsWith(subjects))
+    return other ? deny('invalid_credential', `the subject begins as those of validator ${other.name} do`) : verdict
+  }
+  return {
+    ...validator,
+    identify: (presentation) => {
+      const verdict = validator.identify(presentation)
+      return verdict instanceof Promise ? verdict.then(judge) : judge(verdict)
     },
   }
 }

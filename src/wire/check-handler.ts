@@ -15,6 +15,7 @@ export type CheckHandler = (message: Buffer, timeoutMs: number | undefined) => B
 /** A handler that tells how many checks are waiting now. */
 export type CountingHandler = CheckHandler & { readonly inFlight: () => number }
 
+/** Limits are read for each message, so that they may be getters over a policy that is replaced. */
 export interface CheckHandlerOptions {
   readonly check: Check
   /**
@@ -42,7 +43,7 @@ const describe = (cause: unknown): string => (cause instanceof Error ? `${cause.
 
 /** Joins decoder, check and encoder. */
 export function createCheckHandler(options: CheckHandlerOptions): CountingHandler {
-  const { check, refuse, maxInFlight, maxMessage, maxDeadlineMs } = options
+  const { check, refuse } = options
   const decode = createDecoder()
   const encode = createEncoder()
   // Encoded now, so that the last resort cannot fail.
@@ -73,12 +74,12 @@ export function createCheckHandler(options: CheckHandlerOptions): CountingHandle
   }
 
   const handle: CheckHandler = (message, timeoutMs) => {
-    if (inFlight >= maxInFlight) return refused('overloaded', `${inFlight} checks are waiting`)
-    if (message.length > maxMessage) return refused('bad_request', `a message of ${message.length} bytes`)
+    if (inFlight >= options.maxInFlight) return refused('overloaded', `${inFlight} checks are waiting`)
+    if (message.length > options.maxMessage) return refused('bad_request', `a message of ${message.length} bytes`)
     const request: Request | DecodeFault = decode(message)
     if (request instanceof DecodeFault) return refused('bad_request', request.detail)
     try {
-      const answer = check(request, budgetMs(timeoutMs, maxDeadlineMs))
+      const answer = check(request, budgetMs(timeoutMs, options.maxDeadlineMs))
       if (!(answer instanceof Promise)) return encoded(answer)
       inFlight++
       return answer.then(settled, failed)

@@ -67,8 +67,10 @@ function toRequest(message: CheckRequestMessage): Request | DecodeFault {
       const spaces = metadata?.filter_metadata
       if (!spaces || !Object.hasOwn(spaces, jwtNamespace)) return undefined
       const payloads = spaces[jwtNamespace]?.fields
-      const payload = payloads && Object.hasOwn(payloads, key) ? payloads[key]?.struct_value : undefined
-      return payload && structToJson(payload)
+      if (!payloads || !Object.hasOwn(payloads, key)) return undefined
+      const payload = payloads[key]?.struct_value
+      // What is there and cannot be read was presented all the same: no claims, so that every validator rejects it.
+      return (payload && structToJson(payload)) ?? {}
     },
   }
 }

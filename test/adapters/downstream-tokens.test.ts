@@ -128,6 +128,14 @@ describe('downstream tokens', () => {
     for (let i = 0; i < 10; i++) atOnce({ ...base, audience: `a${i}` })
     assert.equal(tokens.stats().size, 3)
   })
+  it('keeps none for long after it has ended', () => {
+    for (let i = 0; i < 20; i++) atOnce({ ...base, resource: `sandbox:${i}` })
+    atOnce({ ...base, now: start + 50_000 })
+    assert.equal(tokens.stats().size, 20)
+    atOnce({ ...base, now: start + 120_000 })
+    assert.equal(tokens.stats().size, 1)
+  })
+
   it('refuses where there is nothing to make tokens with', () => {
     tokens.configure({ ...settings, mint: undefined, sts: new Map() })
     assert.equal(atOnce(base).kind, 'refused')

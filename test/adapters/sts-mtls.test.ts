@@ -78,13 +78,13 @@ describe('sts client over TLS', () => {
 
   it('shows its certificate', async () => {
     const { certPem, keyPem } = certificates.workload('router', 'spiffe://td/ns/a/sa/router')
-    assert.equal(await exchange({ method: 'mtls', cert: certPem, key: keyPem }, certificates.caPem), 'token')
+    assert.equal(await exchange({ method: 'mtls', cert: () => certPem, key: () => keyPem }, certificates.caPem), 'token')
     assert.match(peers[0]!.name, /spiffe:\/\/td\/ns\/a\/sa\/router/)
     assert.equal(peers[0]!.form.get('client_id'), 'router')
   })
   it('has nothing to say to a server that it cannot trust', async () => {
     const { certPem, keyPem } = certificates.workload('other', 'spiffe://td/ns/a/sa/other')
-    assert.equal(await exchange({ method: 'mtls', cert: certPem, key: keyPem }), 'unavailable')
+    assert.equal(await exchange({ method: 'mtls', cert: () => certPem, key: () => keyPem }), 'unavailable')
     assert.equal(peers.length, 0)
   })
   it('is unavailable to one that demands a certificate it has not', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { hostName, hostsOf } from '../../src/admin/hosts.ts'
+import { admitsHost, hostName, hostsOf } from '../../src/admin/hosts.ts'
 import { createLimit, limitKey } from '../../src/admin/limit.ts'
 import { readinessOf } from '../../src/admin/status.ts'
 
@@ -42,6 +42,14 @@ describe('hosts', () => {
     assert.deepEqual(hostsOf('10.1.2.3'), ['10.1.2.3'])
     assert.deepEqual(hostsOf('::1'), ['[::1]', 'localhost', '127.0.0.1'])
     assert.ok(hostsOf('0.0.0.0').includes('localhost'))
+  })
+
+  it('are every address, and no other name, where it is bound to all', () => {
+    for (const anywhere of ['0.0.0.0', '::']) {
+      for (const host of ['10.0.0.3', '[2001:db8::1]', 'localhost']) assert.ok(admitsHost(hostsOf(anywhere), host), host)
+      for (const host of ['evil.example', '10.0.0.3.evil.example', '1.2.3']) assert.ok(!admitsHost(hostsOf(anywhere), host), host)
+    }
+    assert.ok(!admitsHost(hostsOf('10.0.0.1'), '10.0.0.3'))
   })
 
   it('are read strictly', () => {

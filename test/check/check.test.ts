@@ -98,6 +98,13 @@ describe('a check', () => {
     ['exchange', 'exchange_unavailable'],
     ['authorize', 'overloaded'],
   ] as const satisfies readonly (readonly [StageName, DenyReason])[]) {
+    it(`that finds nothing in ${stage} at once is blamed on it`, () => {
+      const throws = () => {
+        throw new Unavailable('down')
+      }
+      const answer = sync(bench({ [stage]: { name: stage, run: throws } } as Partial<Stages>).check(aRequest({ path: '/in' }), 50))
+      assert.equal(answer.reason, stage === 'authorize' ? 'internal' : reason)
+    })
     it(`that hangs in ${stage} is ${reason} when the deadline passes`, async () => {
       const hang = { name: stage, run: () => new Promise<never>(() => {}) }
       const b = bench({ [stage]: hang })

@@ -99,6 +99,20 @@ describe('postern, with a running service', function () {
     assert.equal((await cli(['status', '--admin', 'ftp://x', ...at])).code, 2)
   })
 
+  it('drains and ends with 0 when one signal arrives twice, as from a runner that passes it on', async () => {
+    const other = temporaryFolder()
+    assert.equal((await cli(['init', '--dir', other.path])).code, 0)
+    const policy = readFileSync(other.file('postern.yaml'), 'utf8')
+    const twice = await startPostern(policy.replace(':9192', `:${await freePort()}`).replace(':9193', `:${await freePort()}`), {
+      folder: other,
+    })
+    twice.program.signal('SIGTERM')
+    twice.program.signal('SIGINT')
+    assert.equal((await twice.program.ended).code, 0)
+    assert.ok(twice.logs().some(({ msg }) => msg === 'closed'))
+    other.remove()
+  })
+
   it('refuses to serve a broken policy with 2, and what it cannot open with 1', async () => {
     const broken = folder.file('broken.yaml')
     writeFileSync(broken, 'version: 7\n')

@@ -114,6 +114,22 @@ describe('watchPolicy', () => {
     assert.match(fault?.message ?? '', /restart/)
   })
 
+  it('looks at once when told to, and once more when told while it looks', async () => {
+    const file = await policyFiles({ 'postern.yaml': usual })
+    const { watch, next, current } = await start(file)
+    open = watch
+    const began = performance.now()
+    await writeFile(file, renamed)
+    watch.now()
+    assert.equal(loadedOf(await next()).policy.routes.routes[0]?.id, 'alive')
+    watch.now()
+    await writeFile(file, usual)
+    watch.now()
+    assert.equal(loadedOf(await next()).revision, current.revision)
+    const took = performance.now() - began
+    assert.ok(took < 300, `two changes took ${took} ms: no sooner than the usual looks`)
+  })
+
   it('says nothing after it was closed', async () => {
     const file = await policyFiles({ 'postern.yaml': usual })
     const { watch, quiet } = await start(file)

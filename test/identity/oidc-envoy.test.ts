@@ -139,6 +139,7 @@ describe('oidc, verified by envoy', () => {
       'two of them, joined': `${valid},${valid}`,
       'no scheme': valid.slice('Bearer '.length),
       crit: bearer(good, { ...header, crit: ['exp'] }),
+      'a logout token': bearer(good, { ...header, typ: 'logout+jwt' }),
       'an opaque key': 'Bearer abcdef',
       'an empty value': '',
       'a member twice': `Bearer ${encode(header)}.${encode(`{"sub":"bob",${JSON.stringify(good).slice(1)}`)}.c2ln`,

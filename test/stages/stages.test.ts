@@ -231,6 +231,18 @@ describe('identify', () => {
     it(name, async () => assert.equal(await run(validators, parts, over, keys), found))
   }
 
+  it('rejects a subject that is spelled as those of another validator', async () => {
+    const open = (subject: string): BearerValidator => ({ ...validator('open', aPrincipal({ validator: 'open', subject })), subjects: '' })
+    const agents = { ...validator('agents', 'abstain'), subjects: 'agent:' }
+    const routers = { ...cert, subjects: 'spiffe://cluster.local/' }
+    const chain = (subject: string) => run([open(subject), agents, routers], bearer)
+    assert.equal(await chain('agent:x'), 'invalid_credential -open')
+    assert.equal(await chain('spiffe://cluster.local/ns/agents/sa/router'), 'invalid_credential -open')
+    assert.equal(await chain('agent'), 'open')
+    const own = { ...agents, identify: () => aPrincipal({ validator: 'agents', subject: 'agent:x' }) }
+    assert.equal(await run([own, open('a')], bearer), 'agents')
+  })
+
   it('answers synchronously where its validators do', () => {
     const stage = identify({
       validators: [validator('one', 'abstain'), validator('two', who('two'))],
@@ -334,6 +346,14 @@ describe('own', () => {
     ['state down', down, demand(), {}, {}, 'owner_unavailable no'],
     ['state down, bypassed', down, demand(), {}, { roles: ['admin'] }, 'ok bypassed'],
     ['an id outside the pattern', owners('alice'), demand(), { path: '/a/s%20s' }, {}, 'bad_request none'],
+    [
+      'an id over 1024 characters, whatever its pattern',
+      mustNotAsk,
+      demand({ idPattern: /^a*a*a*a*b$/ }),
+      { path: `/a/${'a'.repeat(1025)}` },
+      {},
+      'bad_request none',
+    ],
     ['an id outside the pattern, bypassed', owners('alice'), demand(), { path: '/a/s%20s' }, { roles: ['admin'] }, 'bad_request none'],
     ['a header', owners('alice'), header, { headers: { 'x-session-id': 's1' } }, {}, 'ok yes'],
     ['no header', mustNotAsk, header, {}, {}, 'ok none'],
@@ -348,6 +368,14 @@ describe('own', () => {
     ['no query', mustNotAsk, query, { path: '/a/s1?x=1' }, {}, 'ok none'],
     ['a repeated query', owners('alice'), query, { path: '/a/s1?session=s1&session=s1' }, {}, 'bad_request none'],
     ['a repeated query behind ;', owners('alice'), query, { path: '/a/s1?session=s1;session=s2' }, {}, 'bad_request none'],
+    ['a query before ;', owners('alice'), query, { path: '/a/s1?session=s1;x=2' }, {}, 'bad_request none'],
+    ['a query behind ;', owners('alice'), query, { path: '/a/s1?x=1;session=s1' }, {}, 'bad_request none'],
+    ['a ; elsewhere', owners('alice'), query, { path: '/a/s1?x=1;y&session=s1' }, {}, 'ok yes'],
+    ['a query that PHP reads so', owners('alice'), query, { path: '/a/s1?session.=s1' }, {}, 'bad_request none'],
+    ['a query with a lone bracket', owners('alice'), query, { path: '/a/s1?sess[ion=s1' }, {}, 'bad_request none'],
+    ['a query name that cannot be decoded', owners('alice'), query, { path: '/a/s1?s%65ssion%ff=s1' }, {}, 'bad_request none'],
+    ['a query cut at NUL', owners('alice'), query, { path: '/a/s1?session%00x=s1' }, {}, 'bad_request none'],
+    ['one cut at NUL that cannot be decoded', owners('alice'), query, { path: '/a/s1?sessi%6fn%00%ff=s1' }, {}, 'bad_request none'],
     ['an empty query', owners('alice'), query, { path: '/a/s1?session' }, {}, 'bad_request none'],
     ['a query in another case', owners('alice'), query, { path: '/a/s1?Session=s1' }, {}, 'bad_request none'],
     ['a query as a list', owners('alice'), query, { path: '/a/s1?session[]=s1' }, {}, 'bad_request none'],
@@ -390,6 +418,24 @@ describe('exchange', () => {
   it('takes the token', () => assert.equal(run({ kind: 'token', token: 't', cache: 'hit' }), 'ok'))
   it('passes a refusal on', () => assert.equal(run({ kind: 'refused', detail: 'x' }), 'exchange_refused'))
   it('passes an outage on', () => assert.equal(run({ kind: 'unavailable', detail: 'x' }), 'exchange_unavailable'))
+  it('names the workload as actor, unless the subject is its own certificate', () => {
+    const actor = (who: Partial<Principal>): string | undefined => {
+      let asked: string | undefined
+      const stage = exchange({
+        obtain: ({ workload }) => {
+          asked = workload
+          return { kind: 'refused', detail: 'x' }
+        },
+      })
+      const state = stateBefore(stage, { downstream }, {}, who)
+      ;(state as unknown as Facts).workload = { id: 'spiffe://td/a', trustDomain: 'td' }
+      void stage.run(state)
+      return asked
+    }
+    assert.equal(actor({}), 'spiffe://td/a')
+    assert.equal(actor({ rawSubject: 'spiffe://td/a', issuer: 'spiffe://td' }), undefined)
+    assert.equal(actor({ rawSubject: 'spiffe://td/a' }), 'spiffe://td/a')
+  })
   it('asks for nothing where the route names no audience', () => {
     const stage = exchange({ obtain: () => assert.fail('asked') })
     assert.equal(outcome(stage.run(stateBefore(stage, {}))), 'ok')

@@ -177,12 +177,12 @@ describe('the decoder of CheckRequest', () => {
     let deep: ValueMessage = { string_value: 'x' }
     for (let i = 0; i < 40; i++) deep = { list_value: { values: [deep] } }
     const bad: ValueMessage[] = [{ number_value: Number.NaN }, { number_value: Number.POSITIVE_INFINITY }, {}, deep]
-    for (const value of bad) assert.equal(read(payload({ sub: { string_value: 'a' }, bad: value })).verifiedPayload('users'), undefined)
+    for (const value of bad) assert.deepEqual(read(payload({ sub: { string_value: 'a' }, bad: value })).verifiedPayload('users'), {})
     const notStruct: CheckRequestMessage = {
       attributes: {
         metadata_context: { filter_metadata: { 'envoy.filters.http.jwt_authn': { fields: { users: { string_value: 'x' } } } } },
       },
     }
-    assert.equal(read(notStruct).verifiedPayload('users'), undefined)
+    assert.deepEqual(read(notStruct).verifiedPayload('users'), {})
   })
 })

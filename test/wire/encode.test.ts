@@ -5,7 +5,7 @@ import { createEncoder, EncodeFault } from '../../src/wire/encode.ts'
 import { allow, decodeResponse } from './support.ts'
 
 const encode = createEncoder()
-const denial = bareDenial('bad_request', { id: 'd-1', header: 'x-postern-decision' })
+const denial = bareDenial('bad_request', { id: 'd-1', header: 'x-postern-decision', realm: 'default', policy: 'a1b2c3d4e5f6' })
 const setting = (name: string, value: string): Answer => ({
   ...(allow as AllowAnswer),
   mutations: { set: new Map([[name, value]]), remove: [], removeQuery: [] },
