@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createAuditTrail } from './adapters/audit-trail.ts'
 import { createIds } from './adapters/ids.ts'
 import { createLog } from './adapters/log.ts'
+import { createLogBound } from './adapters/log-bound.ts'
 import { createDecisionLog } from './adapters/log-decisions.ts'
 import { createMetrics } from './adapters/metrics.ts'
 import { readinessOf } from './admin/status.ts'
@@ -9,6 +10,7 @@ import { createCheck } from './check/check.ts'
 import { type Observer, observeAll } from './check/observe.ts'
 import { composeAdmin } from './compose/admin.ts'
 import { openIssuer } from './compose/issuer.ts'
+import { createKeysLog } from './compose/keys-log.ts'
 import { listenerOf, openHttp, orRefuse } from './compose/listeners.ts'
 import { createRejectionLog } from './compose/rejections.ts'
 import { breakersOf, openRulings } from './compose/rulings.ts'
@@ -17,11 +19,13 @@ import { statusOf } from './compose/status.ts'
 import { faultText } from './config/faults.ts'
 import { type Loaded, readPolicy } from './config/read.ts'
 import { watchPolicy } from './config/watch.ts'
+import type { JsonObject } from './core/json.ts'
 import { StartRefused } from './core/start-refused.ts'
 import { issuerEndpoints } from './issuer/endpoints.ts'
 import { bareDenial } from './wire/bare-denial.ts'
 import { createCheckHandler } from './wire/check-handler.ts'
 import { startGrpcServer } from './wire/grpc-server.ts'
+import { formatListenAddress } from './wire/listener.ts'
 
 export const version: string = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
   .version
@@ -51,7 +55,10 @@ const drainMs = 10_000
  */
 export async function serve({ config, env, realm }: ServeOptions): Promise<Service> {
   const started = new Date()
-  const read = await readPolicy({ file: config, env, realm })
+  // Secrets of the first policy are read before there is a log, and a fault at the start is one of the policy.
+  let onSecretFault: (detail: string) => void = () => {}
+  const reading = { file: config, env, realm, onSecretFault: (detail: string) => onSecretFault(detail) }
+  const read = await readPolicy(reading)
   if (!read.ok) throw new StartRefused(read.faults.map(faultText), 'policy')
   let loaded: Loaded = read.loaded
   let since = started
@@ -83,6 +90,10 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
       log.error({ where, err: cause instanceof Error ? cause : String(cause) }, 'fault')
     }
 
+    onSecretFault = (detail) => {
+      metrics.fault('secret')
+      log.warn({ detail }, 'a secret cannot be read again')
+    }
     const metrics = createMetrics({
       version,
       sources: {
@@ -107,6 +118,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
       clock: metrics.clock,
       onMinted: metrics.tokenIssued,
       onRejection: rejections.observe,
+      onKeys: createKeysLog(log),
       onSourceFault: (source, fault) =>
         log[fault === undefined ? 'info' : 'error']({ source, fault }, fault === undefined ? 'source answers' : 'source does not answer'),
     })
@@ -173,7 +185,12 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
         ready: () => readiness().ready,
         reloadFault: () => reloadFault,
       })
-    const wireFault = (detail: string): void => log.warn({ detail }, 'listener')
+    // Whoever reaches a port can make handshakes fail, as often as they like.
+    const bound = createLogBound(20, (suppressed) => log.warn({ suppressed }, 'faults of listeners over the limit of lines a second'))
+    closing.push(bound.close)
+    const wireFault = (detail: string): void => {
+      if (bound.admits()) log.warn({ detail }, 'listener')
+    }
     const admin = composeAdmin({
       ...{ state, issuer, rulings, metrics, status, readiness, newId },
       loaded: () => loaded,
@@ -182,15 +199,23 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
     const adminListener = await orRefuse(
       openHttp('admin', settings.listen.admin, (request, connection) => admin.fetch(request, connection), wireFault),
     )
-    if (adminListener) closing.push(() => adminListener.close(1000))
+    const opened: Record<string, string> = {}
+    if (adminListener) {
+      closing.push(() => adminListener.close(1000))
+      opened['admin'] = formatListenAddress(adminListener.address)
+    }
     if (issuer && settings.listen.issuer) {
       const endpoints = issuerEndpoints({
         issuer: issuer.url,
         jwks: () => issuer.ring()?.jwks() ?? { keys: [] },
         tls: settings.listen.issuer.tls.mode !== 'none',
+        observe: metrics.request,
       })
       const issuerListener = await orRefuse(openHttp('issuer', settings.listen.issuer, (request) => endpoints.fetch(request), wireFault))
-      if (issuerListener) closing.push(() => issuerListener.close(1000))
+      if (issuerListener) {
+        closing.push(() => issuerListener.close(1000))
+        opened['issuer'] = formatListenAddress(issuerListener.address)
+      }
     }
     const grpc = await orRefuse(
       startGrpcServer({ listener: listenerOf(settings.listen.check), handler, reflection: true, onFault: wireFault }),
@@ -199,9 +224,15 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
 
     // One after the other, and only whole: a policy is in force when everything it needs is there.
     let taking: Promise<void> = Promise.resolve()
+    const recordReload = (outcome: 'success' | 'failure', detail: JsonObject): void =>
+      state.audit.append({
+        ...{ id: newId(), time: new Date().toISOString(), type: 'policy_reloaded', outcome, realm: settings.realm },
+        ...{ target: loaded.revision, detail },
+      })
     const refuse = (sentences: readonly string[]): void => {
       reloadFault = { time: new Date().toISOString(), sentences }
       metrics.reloaded('refused')
+      recordReload('failure', { faults: sentences.length })
       log.error({ faults: sentences, revision: loaded.revision }, 'the changed policy is refused; the last good one stays in force')
     }
     const take = async (next: Loaded): Promise<void> => {
@@ -214,10 +245,11 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
       reloadFault = undefined
       policyInForce()
       metrics.reloaded('success')
+      recordReload('success', {})
       log.info({ revision: next.revision }, 'policy in force')
     }
     const watch = watchPolicy(loaded, {
-      ...{ file: config, env, realm },
+      ...reading,
       onPolicy: (next) => {
         taking = taking.then(() => take(next)).catch((cause: unknown) => refuse([cause instanceof Error ? cause.message : String(cause)]))
       },
@@ -227,7 +259,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
 
     grpc.serving(true)
     listening = true
-    log.info({ version, realm: settings.realm, revision: loaded.revision, check: settings.listen.check.address }, 'serving')
+    log.info({ version, realm: settings.realm, revision: loaded.revision, check: formatListenAddress(grpc.address), ...opened }, 'serving')
     return { reload: watch.now, close }
   } catch (cause) {
     await close()

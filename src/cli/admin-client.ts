@@ -59,6 +59,7 @@ function placeOf(url: string): Place {
 
 /** Where the admin listener is, and the secret for it: from the options and environment, else from the policy file. */
 async function find(options: AdminOptions, io: Io): Promise<{ place: Place; secret: string | undefined; tls: RequestOptions }> {
+  if ((options.cert === undefined) !== (options.key === undefined)) throw new CommandFailed(2, '--cert and --key go together: give both')
   const given = io.env['POSTERN_ADMIN_SECRET']
   const own = {
     ...(options.ca === undefined ? {} : { ca: read(options.ca) }),
@@ -130,11 +131,28 @@ function parse(text: string): JsonObject {
   }
 }
 
+const untrusted = [
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]
+
 const advice: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there; is the service running?',
   ENOENT: 'there is no such socket; is the service running?',
   ENOTFOUND: 'there is no such host',
   EACCES: 'the socket may not be opened by this user',
+  ECONNRESET: 'it closed the connection; is it http or https there, and is the client certificate one of its own CA?',
+  EPROTO: 'it does not speak TLS; is it http:// there?',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; is it http:// there?',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'it does not speak TLS; is it http:// there?',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it asks for a client certificate: give one by --cert and --key',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'it does not trust the client certificate',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name: give a name that it has by --admin',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  ...Object.fromEntries(untrusted.map((code) => [code, 'its certificate is not trusted here: name its CA by --ca'])),
   ETIMEDOUT: `no answer within ${timeoutMs / 1000} s`,
 }
 

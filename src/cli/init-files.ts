@@ -77,6 +77,7 @@ static_resources:
                 stat_prefix: edge
                 # What Postern matches must be what the upstream reads.
                 normalize_path: true
+                strip_trailing_host_dot: true
                 merge_slashes: true
                 path_with_escaped_slashes_action: REJECT_REQUEST
                 common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }
@@ -111,6 +112,7 @@ static_resources:
                   - name: envoy.filters.http.router
                     typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
                 route_config:
+                  ignore_port_in_host_matching: true
                   request_headers_to_remove: [x-envoy-auth-failure-mode-allowed]
                   virtual_hosts:
                     - name: all

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { Argument, type Command } from 'commander'
 import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
 import { type Io, printJson } from './io.ts'
 
@@ -7,7 +7,7 @@ export function revokeCommand(program: Command, io: Io): void {
   const command = program
     .command('revoke')
     .description('refuse what was issued up to now')
-    .argument('<level>', 'token or subject')
+    .addArgument(new Argument('<level>', 'what the target is').choices(['token', 'agent', 'task', 'chain', 'subject', 'client', 'key']))
     .argument('<target>', 'jti of the token, or the subject')
   withAdmin(command, io).action(async (level: string, target: string, options: AdminOptions) => {
     const answer = await (await openAdmin(options, io)).call('POST', '/v1/revoke', { level, target })

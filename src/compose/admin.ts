@@ -29,7 +29,7 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
     realm: settings.realm,
     hosts: listen && hostNames(listen),
     secret: () => loaded().settings.admin.secret?.read(),
-    issuer: issuer && issuerPort(issuer, loaded),
+    issuer: issuer && issuerPort(issuer, rulings, loaded),
     workloads: new Set(listen?.tls.mode === 'mtls' ? listen.tls.allow : []),
     labels: state.labels,
     ownerLabel: () => loaded().policy.ownerLabel,
@@ -53,14 +53,17 @@ function hostNames({ address, tls }: NonNullable<Settings['listen']['admin']>): 
   return hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
 }
 
-function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, loaded: () => Loaded): IssuerPort {
+function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, rulings: Rulings, loaded: () => Loaded): IssuerPort {
   const ready = () => {
     const opened = ring()
     if (!opened) throw new Unavailable('the signing keys have not been loaded from state yet')
     return opened
   }
   return {
-    verifyAdmin,
+    verifyAdmin: (token, now) => {
+      const admin = verifyAdmin(token, now)
+      return admin && !rulings.isRevoked(admin.tokenId) ? admin : undefined
+    },
     mintAdmin: mint.admin,
     mintEdge: mint.edge,
     edgeAudiences: () => loaded().settings.identity.flatMap((entry) => (entry.type === 'postern' ? [entry.audience] : [])),

@@ -1,4 +1,4 @@
-import { type Jwks, openJwks } from '../adapters/jwks.ts'
+import { type Jwks, type JwksCondition, openJwks } from '../adapters/jwks.ts'
 import type { Settings } from '../config/schema.ts'
 import type { Validator } from '../core/validator.ts'
 import type { ClaimRules } from '../identity/claims.ts'
@@ -15,6 +15,8 @@ type Entry = Settings['identity'][number]
 export interface IdentityNeeds {
   readonly jwks: Pool<Jwks>
   readonly issuer: Pick<IssuerParts, 'url' | 'keys'> | undefined
+  /** Told after each fetch of an issuer's keys. */
+  readonly onKeys?: ((condition: JwksCondition) => void) | undefined
   /** Stand for the keys of every issuer, where nothing can be fetched. */
   readonly keys?: VerificationKeys
 }
@@ -23,7 +25,7 @@ export interface IdentityNeeds {
 export const composeValidators = (settings: Settings, needs: IdentityNeeds): Validator[] =>
   settings.identity.map((entry) => validatorOf(entry, needs))
 
-function validatorOf(entry: Entry, { jwks, issuer, keys: offline }: IdentityNeeds): Validator {
+function validatorOf(entry: Entry, { jwks, issuer, onKeys, keys: offline }: IdentityNeeds): Validator {
   const common = {
     validator: entry.name,
     namespace: ('subject_namespace' in entry ? entry.subject_namespace : undefined) ?? '',
@@ -48,7 +50,7 @@ function validatorOf(entry: Entry, { jwks, issuer, keys: offline }: IdentityNeed
       }
       const { refresh, stale_for, timeout } = entry.jwks
       const options = { issuer: entry.issuer, algorithms: entry.algorithms, refreshMs: refresh, staleForMs: stale_for, timeoutMs: timeout }
-      const keys = offline ?? jwks.get(JSON.stringify(options), () => openJwks(options))
+      const keys = offline ?? jwks.get(JSON.stringify(options), () => openJwks({ ...options, ...(onKeys && { observe: onKeys }) }))
       return oidcByPostern({ ...rules, algorithms: entry.algorithms, keys })
     }
     case 'mtls':

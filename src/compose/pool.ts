@@ -7,6 +7,8 @@ export class Pool<T> {
   readonly #close: (thing: T) => unknown
   /** What is replaced may still serve checks that began before: it is closed this much later. Milliseconds. */
   readonly #graceMs: number
+  /** Replaced, and waiting out their grace. */
+  readonly #leaving = new Map<T, NodeJS.Timeout>()
 
   constructor(close: (thing: T) => unknown, graceMs = 5000) {
     this.#close = close
@@ -21,7 +23,14 @@ export class Pool<T> {
       return known.thing
     }
     const thing = make()
-    this.#things.set(key, { thing, wanted: true })
+    const entry = { thing, wanted: true }
+    this.#things.set(key, entry)
+    // What could not be made is made anew by the next policy that wants it.
+    if (thing instanceof Promise) {
+      thing.catch(() => {
+        if (this.#things.get(key) === entry) this.#things.delete(key)
+      })
+    }
     return thing
   }
 
@@ -31,7 +40,11 @@ export class Pool<T> {
       if (entry.wanted) entry.wanted = false
       else {
         this.#things.delete(key)
-        setTimeout(() => void this.#close(entry.thing), this.#graceMs).unref()
+        const leave = (): void => {
+          this.#leaving.delete(entry.thing)
+          void this.#end(entry.thing)
+        }
+        this.#leaving.set(entry.thing, setTimeout(leave, this.#graceMs).unref())
       }
     }
   }
@@ -41,8 +54,19 @@ export class Pool<T> {
   }
 
   async close(): Promise<void> {
-    const things = this.values()
+    const things = [...this.values(), ...this.#leaving.keys()]
+    for (const timer of this.#leaving.values()) clearTimeout(timer)
+    this.#leaving.clear()
     this.#things.clear()
-    for (const thing of things) await this.#close(thing)
+    for (const thing of things) await this.#end(thing)
+  }
+
+  /** Never rejects: what cannot be closed properly must not keep the rest open. */
+  async #end(thing: T): Promise<void> {
+    try {
+      await this.#close(thing)
+    } catch {
+      // It is dropped either way.
+    }
   }
 }

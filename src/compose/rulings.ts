@@ -1,13 +1,14 @@
 import { downstreamTokens } from '../adapters/downstream-tokens.ts'
 import type { JsonSource } from '../adapters/json-source.ts'
-import type { Jwks } from '../adapters/jwks.ts'
+import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import type { NearCache } from '../adapters/near-cache.ts'
 import { openRevocationList, type RevocationList } from '../adapters/revocation-list.ts'
 import type { StsClient } from '../adapters/sts-client.ts'
 import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Loaded } from '../config/read.ts'
-import type { OwnerLookup, Revocation, State } from '../core/ports.ts'
+import { type OwnerLookup, type Revocation, type State, Unavailable } from '../core/ports.ts'
+import type { Principal } from '../core/principal.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeValidators } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
@@ -23,6 +24,8 @@ export interface RulingsNeeds {
   /** Told the scopes of each downstream token that is minted here. */
   readonly onMinted: (scopes: readonly string[]) => void
   readonly onRejection: (rejection: Rejection) => void
+  /** Told after each fetch of an issuer's keys. */
+  readonly onKeys?: ((condition: JwksCondition) => void) | undefined
   /** undefined: the source answers again. */
   readonly onSourceFault: (source: string, fault: string | undefined) => void
 }
@@ -33,11 +36,27 @@ export interface Rulings {
   /** Builds what a policy needs, then takes it into force in one step; what only the old one needed is closed later. */
   readonly take: (loaded: Loaded) => Promise<void>
   readonly revoke: (revocation: Revocation) => Promise<void>
+  /** Whether a token was revoked by its id. @throws {Unavailable} where that cannot be known */
+  readonly isRevoked: (tokenId: string) => boolean
   readonly jwks: () => readonly Jwks[]
   readonly sources: () => ReadonlyMap<string, JsonSource>
   readonly tokens: ReturnType<typeof downstreamTokens>
   readonly owners: { readonly hits: () => number; readonly misses: () => number; readonly size: () => number }
   readonly close: () => Promise<void>
+}
+
+/** Who a token of the admin listener is to the revocation list: its id alone counts, since its subject is no edge subject. */
+const nobody: Principal = {
+  validator: '',
+  issuer: '',
+  subject: '',
+  rawSubject: '',
+  roles: [],
+  scopes: [],
+  claims: {},
+  issuedAt: 0,
+  expiresAt: 0,
+  digest: '',
 }
 
 /** Builds rulings one after the other from policies, sharing what outlives one. */
@@ -73,7 +92,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   }
 
   const build = async ({ settings, policy }: Loaded): Promise<() => Ruling> => {
-    const validators = composeValidators(settings, { jwks, issuer })
+    const validators = composeValidators(settings, { jwks, issuer, onKeys: needs.onKeys })
     const making = composeTokens(settings, issuer, sts, needs.onMinted)
     const { max_staleness } = settings.revocation
     const revocations = await lists.get(String(max_staleness), () => openList(max_staleness))
@@ -102,6 +121,11 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
       sweep()
     },
     revoke: (revocation) => list!.revoke(revocation),
+    isRevoked: (tokenId) => {
+      const answer = list!.check({ ...nobody, tokenId }, Date.now())
+      if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
+      return answer === 'revoked'
+    },
     jwks: () => jwks.values(),
     sources: () => sources,
     tokens,

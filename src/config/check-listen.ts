@@ -54,7 +54,11 @@ function checkTls(tls: Tls, name: string, report: Report): void {
 function checkUrl(url: string | undefined, address: string, report: Report): void {
   const path = ['listen', 'issuer', 'url']
   if (url === undefined) {
-    if (address.startsWith('unix:')) report(path, '"url" is missing: expected the URL under which this unix socket can be reached')
+    const at = parseAddress(address)
+    // What stands for every address, or for a port that nobody knows yet, is no place that upstreams could ask.
+    if (at?.kind === 'unix') report(path, '"url" is missing: expected the URL under which this unix socket can be reached')
+    else if (at?.port === 0 || at?.host === '0.0.0.0' || at?.host === '::')
+      report(path, `"url" is missing: expected the URL under which upstreams reach "${address}"`)
     return
   }
   const fault = endpointFault(url)

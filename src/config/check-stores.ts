@@ -1,6 +1,7 @@
 import { endpointFault } from './check-listen.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
+import type { OidcSettings } from './schema-identity.ts'
 import { durationText } from './values.ts'
 
 /** Checks sources, token endpoints, the owner cache, keys and audiences. */
@@ -49,11 +50,36 @@ function checkKeys({ sections, named }: Draft, report: Report): void {
     )
 }
 
+/** An oidc validator must not admit what is handed to upstreams: neither our own tokens nor those exchanged for it. */
+function checkOwnTokens(draft: Draft, i: number, entry: OidcSettings, report: Report): void {
+  const { listen, sts } = draft.sections
+  const own = listen?.issuer
+  if (own && entry.issuer === (own.url ?? `${own.tls.mode === 'none' ? 'http' : 'https'}://${own.address}`))
+    report(
+      ['identity', i, 'issuer'],
+      'this is our own issuer: write type postern, which takes none of its downstream tokens for a credential',
+    )
+  for (const audience of [entry.audience].flat()) {
+    const exchanged = draft.routes.some(
+      (route) =>
+        route?.downstream?.audience === audience &&
+        route.downstream.sts !== undefined &&
+        sts[route.downstream.sts]?.subjects_of === entry.name,
+    )
+    if (exchanged)
+      report(
+        ['identity', i, 'audience'],
+        `"${audience}" is the audience of tokens exchanged for upstreams too: an upstream could use its token here`,
+      )
+  }
+}
+
 /** A token for an upstream or for the admin listener must never pass as a credential here. */
 function checkAudiences(draft: Draft, report: Report): void {
   const admin = draft.sections.admin.audience
   const downstream = new Set(draft.routes.flatMap((route) => (route?.downstream ? [route.downstream.audience] : [])))
   for (const [i, entry] of draft.identity.entries()) {
+    if (entry?.type === 'oidc') checkOwnTokens(draft, i, entry, report)
     if (entry?.type !== 'postern') continue
     const path = ['identity', i, 'audience']
     if (downstream.has(entry.audience))

@@ -9,7 +9,7 @@ import { checkRoles } from './check-identity.ts'
 import type { Conditions } from './conditions.ts'
 import type { Draft } from './draft.ts'
 import type { Path, Report } from './faults.ts'
-import { regexFault } from './regex-safety.ts'
+import { linearPattern } from './linear-pattern.ts'
 import { isHeaderName, type RouteSettings } from './schema-routes.ts'
 
 /** What a route is compiled against. */
@@ -119,9 +119,8 @@ function ownerOf(
   checkRoles(owner.bypass_roles ?? [], [...at, 'bypass_roles'], draft, report)
   if (owner.source !== undefined && !draft.named.sources.has(owner.source))
     report([...at, 'source'], `there is no source "${owner.source}": expected a name of those under sources`)
-  const pattern = owner.id_pattern
-  const patternFault = pattern === undefined ? undefined : regexFault(pattern)
-  if (patternFault) report([...at, 'id_pattern'], patternFault)
+  const pattern = owner.id_pattern === undefined ? undefined : linearPattern(owner.id_pattern)
+  if (typeof pattern === 'string') report([...at, 'id_pattern'], pattern)
   for (const key of ['resource', 'id'] as const)
     if (owner[key] === undefined)
       report([...at, key], `"${key}" is missing: expected ${key === 'id' ? 'path:NAME, header:NAME or query:NAME' : 'a kind of resource'}`)
@@ -131,7 +130,7 @@ function ownerOf(
   return {
     resource: owner.resource,
     id,
-    idPattern: pattern === undefined || patternFault ? defaultIdPattern : new RegExp(`^(?:${pattern})$`, 'u'),
+    idPattern: typeof pattern === 'object' ? { test: pattern.matchesWhole } : defaultIdPattern,
     whenAbsent: owner.when_absent,
     source: owner.source,
     bypass: new Set((owner.bypass_roles ?? []).flatMap((role) => [...givers(closure, role)])),

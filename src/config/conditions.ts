@@ -1,7 +1,8 @@
-import { type ASTNode, Environment, type ParseError } from '@marcbachmann/cel-js'
+import { Environment, type ParseError } from '@marcbachmann/cel-js'
 import type { Condition } from '../core/route.ts'
+import { withLinearMatches } from './condition-matches.ts'
 import { ActorVariable, PrincipalVariable, RequestVariable, Variables, WorkloadVariable } from './condition-variables.ts'
-import { regexFault } from './regex-safety.ts'
+import type { LinearPattern } from './linear-pattern.ts'
 
 /** Why an expression is no condition; `offset` is where in the expression. */
 export interface ConditionFault {
@@ -12,7 +13,7 @@ export interface ConditionFault {
 const texts = 'map<string, string>'
 
 /** What conditions can name, with types; without `resource` it tells which conditions read that. */
-function environment(withResource: boolean): Environment {
+function environment(withResource: boolean, patterns: Map<string, LinearPattern>): Environment {
   const cel = new Environment({
     unlistedVariablesAreDyn: false,
     homogeneousAggregateLiterals: false,
@@ -43,13 +44,15 @@ function environment(withResource: boolean): Environment {
     .registerVariable('workload', 'Workload')
     .registerVariable('params', texts)
     .registerVariable('now', 'google.protobuf.Timestamp')
+  withLinearMatches(cel, patterns)
   return withResource ? cel.registerVariable('resource', texts) : cel
 }
 
 /** Compiles the conditions of one policy. */
 export class Conditions {
-  readonly #all = environment(true)
-  readonly #withoutResource = environment(false)
+  readonly #patterns = new Map<string, LinearPattern>()
+  readonly #all = environment(true, this.#patterns)
+  readonly #withoutResource = environment(false, this.#patterns)
 
   /**
    * Parses and type-checks one CEL expression.
@@ -61,8 +64,6 @@ export class Conditions {
     if (checked.type !== 'bool')
       return { message: `expected a condition that is true or false, found one of type ${checked.type}`, offset: 0 }
     const evaluate = this.#all.parse(source)
-    const pattern = patternFault(evaluate.ast)
-    if (pattern) return pattern
     return {
       source,
       readsResource: !this.#withoutResource.check(source).valid,
@@ -74,19 +75,3 @@ export class Conditions {
 function faultOf(error: Pick<ParseError, 'summary' | 'range'> | undefined): ConditionFault {
   return { message: `not a condition: ${error?.summary ?? 'it cannot be parsed'}`, offset: error?.range?.start ?? 0 }
 }
-
-/** Patterns of `matches` are written out, and are none that take exponential time. */
-function patternFault(node: ASTNode): ConditionFault | undefined {
-  if (node.op === 'rcall' && node.args[0] === 'matches') {
-    const pattern = node.args[2][0]
-    if (pattern?.op !== 'value' || typeof pattern.args !== 'string')
-      return { message: 'expected the pattern of matches() as a text in the condition itself', offset: pattern?.start ?? node.start }
-    const fault = regexFault(pattern.args)
-    if (fault) return { message: fault, offset: pattern.start }
-  }
-  return below(node.args).reduce<ConditionFault | undefined>((fault, child) => fault ?? patternFault(child), undefined)
-}
-
-const isNode = (value: unknown): value is ASTNode => typeof value === 'object' && value !== null && 'op' in value && 'args' in value
-
-const below = (args: unknown): ASTNode[] => (isNode(args) ? [args] : Array.isArray(args) ? args.flatMap(below) : [])

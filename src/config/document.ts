@@ -10,6 +10,8 @@ export interface SourceFile {
   /** Plain data with nothing shared between anchors and aliases; undefined where the file is no YAML at all. */
   readonly data: unknown
   readonly faults: readonly Fault[]
+  /** The line from which on the file is no YAML: what stands there and below was guessed, and so was what is missing. */
+  readonly brokenAt: number | undefined
   /** The place of a setting; of what is not there, the nearest thing around it that is. */
   readonly locate: (path: Path, aim?: Aim) => { readonly line: number; readonly column: number }
 }
@@ -22,7 +24,7 @@ export interface SourceFile {
 export function readDocument(file: string, bytes: Uint8Array): SourceFile {
   const whole = (message: string): SourceFile => {
     const place = { line: 1, column: 1 }
-    return { file, data: undefined, faults: [{ file, ...place, path: '', message }], locate: () => place }
+    return { file, data: undefined, faults: [{ file, ...place, path: '', message }], brokenAt: 1, locate: () => place }
   }
   if (bytes.length > maxFileBytes) return whole(`the file has ${bytes.length} bytes: expected at most ${maxFileBytes} (1 MiB)`)
   let text: string
@@ -44,8 +46,9 @@ export function readDocument(file: string, bytes: Uint8Array): SourceFile {
     message:
       error.code === 'DUPLICATE_KEY'
         ? 'this key occurs twice in one mapping: expected each key once'
-        : `not YAML: ${sentence(error.message)}`,
+        : `not YAML: ${sentence(error.message)}${advice[error.code] ?? ''}`,
   }))
+  const broken = document.errors.filter(({ code }) => code !== 'DUPLICATE_KEY').map(({ pos }) => place(pos[0]).line)
   let data: unknown
   try {
     data = unshare(document.toJS({ maxAliasCount: 100 }))
@@ -58,7 +61,19 @@ export function readDocument(file: string, bytes: Uint8Array): SourceFile {
       message: `not YAML: ${sentence(String(error instanceof Error ? error.message : error))}`,
     })
   }
-  return { file, data, faults, locate: (path, aim) => locate(document, text, place, path, aim) }
+  return {
+    file,
+    data,
+    faults,
+    brokenAt: broken.length === 0 ? undefined : Math.min(...broken),
+    locate: (path, aim) => locate(document, text, place, path, aim),
+  }
+}
+
+/** What to do about errors whose own sentence does not say it, by the code of the `yaml` package. */
+const advice: Readonly<Record<string, string>> = {
+  BLOCK_AS_IMPLICIT_KEY: ': put a value that ends in ":", or holds ": ", in quotes',
+  TAB_AS_INDENT: ': indent by spaces',
 }
 
 const sentence = (message: string): string => (message.split('\n')[0] ?? '').trim()

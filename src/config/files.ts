@@ -40,14 +40,25 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
   }
 }
 
-/** Private key files that the settings name, with the setting of each. */
-export function privateKeyFiles({ sections }: Draft): { readonly file: string; readonly path: Path }[] {
-  const found: { file: string; path: Path }[] = []
-  for (const [name, listener] of Object.entries(sections.listen ?? {}))
-    if (listener?.tls.key !== undefined) found.push({ file: listener.tls.key, path: ['listen', name, 'tls', 'key'] })
-  for (const [name, endpoint] of Object.entries(sections.sts))
-    if (endpoint.auth.mtls) found.push({ file: endpoint.auth.mtls.key, path: ['sts', name, 'auth', 'mtls', 'key'] })
-  if (sections.state.kind === 'redis' && sections.state.tls?.key !== undefined)
-    found.push({ file: sections.state.tls.key, path: ['state', 'redis', 'tls', 'key'] })
+/** A PEM file that the settings name, with the setting that does. */
+export interface PemFile {
+  readonly file: string
+  readonly path: Path
+  /** Whether it holds a private key. */
+  readonly key: boolean
+}
+
+/** All PEM files of the settings. */
+export function pemFiles({ sections }: Draft): PemFile[] {
+  const found: PemFile[] = []
+  const add = (files: Named, path: Path): void => {
+    for (const name of ['cert', 'key', 'ca']) {
+      const file = files[name]
+      if (typeof file === 'string') found.push({ file, path: [...path, name], key: name === 'key' })
+    }
+  }
+  for (const [name, listener] of Object.entries(sections.listen ?? {})) if (listener) add(listener.tls, ['listen', name, 'tls'])
+  for (const [name, endpoint] of Object.entries(sections.sts)) add(endpoint.auth.mtls ?? {}, ['sts', name, 'auth', 'mtls'])
+  if (sections.state.kind === 'redis') add(sections.state.tls ?? {}, ['state', 'redis', 'tls'])
   return found
 }

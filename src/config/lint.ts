@@ -4,6 +4,10 @@ import type { Report } from './faults.ts'
 import type { ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
 import type { RouteSettings } from './schema-routes.ts'
+import { durationText } from './values.ts'
+
+/** What the issuer listener lets upstreams cache its keys for (`Cache-Control`), in milliseconds. */
+const jwksCachedMs = 300_000
 
 /** Tells what is legal but unsafe, each in one sentence with what to write instead. */
 export function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], report: Report): void {
@@ -18,6 +22,20 @@ export function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], repor
 }
 
 function warnOfListeners(draft: Draft, report: Report): void {
+  const { listen, admin: login, issuer } = draft.sections
+  const admin = listen?.admin
+  if (admin && !login.secret && !(admin.tls.mode === 'mtls' && admin.tls.allow))
+    report(
+      ['listen', 'admin'],
+      'nobody can authenticate here, so that only health and metrics answer: write admin.secret, or tls with mode mtls and allow',
+      { at: 'key' },
+    )
+  if (!admin && login.secret) report(['admin', 'secret'], 'nothing asks for this secret: write listen.admin, where it is the login')
+  if (listen?.issuer && issuer.keys.publish_before < jwksCachedMs)
+    report(
+      ['issuer', 'keys', 'publish_before'],
+      `upstreams may keep the key set for ${durationText(jwksCachedMs)}, and would refuse tokens of a key that signs before: write at least that`,
+    )
   const check = draft.sections.listen?.check
   const address = check && parseAddress(check.address)
   if (address?.kind === 'tcp' && isLoopback(address) && check?.tls.mode !== 'mtls')
@@ -29,6 +47,8 @@ function warnOfListeners(draft: Draft, report: Report): void {
 
 function warnOfRoute(route: RouteSettings, entry: RouteEntry | undefined, i: number, report: Report): void {
   const path = ['routes', i]
+  for (const [segment] of route.path.matchAll(/(?<=\/):\w+/g))
+    report([...path, 'path'], `"${segment}" is matched letter by letter: write {${segment.slice(1)}} for a parameter`)
   const owned = route.owner !== undefined && route.owner.when_absent === 'deny'
   if (!route.public && !route.roles && !route.scopes && !route.workload && route.when === undefined && !owned)
     report(path, `whoever is identified may use the route "${route.id}": write roles, scopes, workload or when`)

@@ -9,14 +9,14 @@ import { checkStores } from './check-stores.ts'
 import { compilePolicy, compileRoutes } from './compile.ts'
 import { type Draft, parseDraft, settingsOf, wholeSchema } from './draft.ts'
 import { type Fault, type Path, pathText, type Report, sortFaults } from './faults.ts'
-import { absoluteFiles, privateKeyFiles } from './files.ts'
+import { absoluteFiles, pemFiles } from './files.ts'
 import { warnOfUnsafe } from './lint.ts'
 import { reportNotYet } from './not-yet.ts'
 import { applyOverrides, type Overrides } from './overrides.ts'
 import { fillRealm } from './realm.ts'
 import { realmExpected, realmName, type Settings } from './schema.ts'
 import { Secret } from './secret.ts'
-import { bearsSecret, checkPrivate, checkReferences, eachText, openSecrets } from './secret-settings.ts'
+import { bearsSecret, checkPrivate, checkReadable, checkReferences, eachText, openSecrets } from './secret-settings.ts'
 import { Sources } from './sources.ts'
 
 export interface ReadOptions {
@@ -121,9 +121,13 @@ function check(
     context,
     new Set(overrides.applied.keys()),
     missing,
+    report,
     warn,
   )
-  for (const { file, path } of privateKeyFiles(draft)) checkPrivate(file, path, missing, warn)
+  for (const { file, path, key } of pemFiles(draft)) {
+    checkReadable(file, path, missing)
+    if (key) checkPrivate(file, path, missing, warn)
+  }
   return { entries, secretFiles }
 }
 
@@ -187,6 +191,9 @@ export function restartNeeded(old: Loaded, next: Loaded): Fault[] {
   compare(['realm'], old.settings.realm, next.settings.realm)
   compare(['workers'], old.settings.workers, next.settings.workers)
   compare(['issuer', 'keys'], old.settings.issuer.keys, next.settings.issuer.keys)
+  // Keys are opened at the start, where something is minted.
+  if (!old.settings.listen.issuer)
+    compare(['admin', 'secret'], old.settings.admin.secret !== undefined, next.settings.admin.secret !== undefined)
   compare(['admin', 'audience'], old.settings.admin.audience, next.settings.admin.audience)
   return faults
 }

@@ -1,9 +1,11 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { duration, filePath, secret, size, some, text } from './values.ts'
 
 const address = () =>
   z.string().refine((value) => parseAddress(value) !== undefined, {
-    error: 'expected "unix:/path", "host:port" or "[v6]:port", such as "unix:/run/postern/check.sock" or "127.0.0.1:9191"',
+    error:
+      'expected "unix:/path", "address:port" or "[v6]:port" with an IP address or localhost, such as "unix:/run/postern/check.sock" or "127.0.0.1:9191"',
   })
 
 /** Where a listener is bound. */
@@ -11,7 +13,10 @@ export type Address =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
 
-/** Reads `unix:/path`, `host:port` or `[v6]:port`; undefined where it is none of them. */
+/**
+ * Reads `unix:/path`, `host:port` or `[v6]:port`; undefined where it is none of them. The host is an IP address or localhost: no
+ * resolver decides whether a bind is safe.
+ */
 export function parseAddress(value: string): Address | undefined {
   if (value.startsWith('unix:')) {
     const path = value.slice(5)
@@ -21,7 +26,8 @@ export function parseAddress(value: string): Address | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(value)
   const port = Number(match?.[3])
   if (!match || port > 65535) return undefined
-  return { kind: 'tcp', host: (match[1] ?? match[2] ?? '').toLowerCase(), port }
+  const host = (match[1] ?? match[2] ?? '').toLowerCase()
+  return host === 'localhost' || isIP(host) === (match[1] === undefined ? 4 : 6) ? { kind: 'tcp', host, port } : undefined
 }
 
 /** Whether only this machine can reach it. */

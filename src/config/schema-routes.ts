@@ -17,7 +17,7 @@ const owner = () =>
         .describe('kind of resource, such as sandbox'),
       id: text().optional().describe('path:NAME, header:NAME or query:NAME'),
       bypass_roles: some(text()).optional().describe('roles that pass without owning'),
-      id_pattern: text().optional().describe('what the whole id must match; [A-Za-z0-9._~-]{1,128} where absent'),
+      id_pattern: text().optional().describe('what the whole id must match, in the syntax of RE2; [A-Za-z0-9._~-]{1,128} where absent'),
       when_absent: z.enum(['deny', 'allow']).prefault('deny').describe('allow: no owner check where the id was not sent in any spelling'),
       source: text().optional().describe("name under `sources`; absent: Postern's own labels"),
       freshness: z.enum(['cached', 'strict']).prefault('cached'),

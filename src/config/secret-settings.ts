@@ -1,3 +1,4 @@
+import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Path, Report } from './faults.ts'
 import { privateFileFault } from './private-file.ts'
@@ -70,7 +71,8 @@ export function keyBytes(value: string): Buffer | undefined {
 
 /**
  * Opens all secrets of the settings, and checks what they hold and who may read their files.
- * @param report faults: what is missing, too short or open to others
+ * @param report what cannot be had, is too short or is open to others
+ * @param fault what is wrong wherever the file is read: a bad reference, a written-out value that is too short
  * @param warn files that a group may read, and secrets that are written out
  * @returns absolute paths of the files referred to
  */
@@ -79,24 +81,26 @@ export function openSecrets(
   context: SecretContext,
   overridden: ReadonlySet<string>,
   report: Report,
+  fault: Report,
   warn: Report,
 ): string[] {
   const files = new Set<string>()
   eachSecret(settings, (found, secret) => {
     const path = inFile(found)
     const malformed = secret.malformed
-    if (malformed) report(path, malformed)
+    if (malformed) fault(path, malformed)
     for (const name of secret.files) {
       const file = resolve(context.folder, name)
       files.add(file)
       checkPrivate(file, path, report, warn)
     }
     const faults = secret.open(context)
-    for (const fault of faults) report(path, fault)
-    const demand = demands.find((one) => one.path === path.join('.'))
-    if (faults.length === 0 && !malformed && demand && !demand.holds(secret.read())) report(path, demand.expected)
-    if (secret.literal && !overridden.has(path.join('.')) && holdsSecret(path, secret))
-      warn(path, `a secret is written into the file: write a reference, ${referenceForm}`)
+    for (const sentence of faults) report(path, sentence)
+    const setting = path.join('.')
+    const written = secret.literal && !overridden.has(setting)
+    const demand = demands.find((one) => one.path === setting)
+    if (faults.length === 0 && !malformed && demand && !demand.holds(secret.read())) (written ? fault : report)(path, demand.expected)
+    if (written && holdsSecret(path, secret)) warn(path, `a secret is written into the file: write a reference, ${referenceForm}`)
   })
   return [...files]
 }
@@ -114,4 +118,17 @@ function holdsSecret(path: Path, secret: Secret): boolean {
 export function checkPrivate(file: string, path: Path, report: Report, warn: Report): void {
   const fault = privateFileFault(file)
   if (fault) (fault.severity === 'refuse' ? report : warn)(path, fault.message)
+}
+
+/** Reports a file that is not there, or that this user may not read. */
+export function checkReadable(file: string, path: Path, report: Report): void {
+  try {
+    accessSync(file, constants.R_OK)
+    if (!statSync(file).isDirectory()) return
+    report(path, `"${file}" is a folder: expected a PEM file`)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    const why = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'this user may not' : (code ?? 'unknown error')
+    report(path, `"${file}" cannot be read: ${why}`)
+  }
 }

@@ -162,7 +162,17 @@ export class Sources {
     const text = pathText(path)
     if (this.#toldBefore.has(text)) return
     this.#toldNow.add(text)
-    this.faults.push(this.fault(path, message, aim))
+    const fault = this.fault(path, message, aim)
+    if (!this.#guessed(path, fault)) this.faults.push(fault)
+  }
+
+  /** Whether a fault follows from YAML that is broken: told are its own faults, and those of what stands before it. */
+  #guessed(path: Path, { line }: Fault): boolean {
+    const origin = this.#origin(path)
+    const from = origin?.source.brokenAt
+    if (origin === undefined || from === undefined) return false
+    const [section = ''] = origin.path
+    return line >= from || !(isTree(origin.source.data) && Object.hasOwn(origin.source.data, section))
   }
 
   /** Holds a route to what its file owns. */

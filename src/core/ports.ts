@@ -62,9 +62,24 @@ export interface Revocation {
   readonly until: number
 }
 
+/** A part of the list, so that neither a long one nor one more entry holds up the thread that checks. */
+export interface RevocationPage {
+  /** In the order in which they were appended. The same one may come again. */
+  readonly entries: readonly Revocation[]
+  /** For the next `list` of the same handle; says nothing to anybody else. */
+  readonly cursor: string
+  /** The list goes on after `cursor` already. */
+  readonly more: boolean
+}
+
 export interface RevocationStore {
-  /** All that are still in force. @throws {Unavailable} */
-  readonly list: () => Soon<readonly Revocation[]>
+  /**
+   * Those still in force, a page at a time.
+   * @param after cursor of the page before: what was appended since; absent: from the beginning. A driver whose state may
+   *   be another than before begins anew, whatever the cursor.
+   * @throws {Unavailable}
+   */
+  readonly list: (after?: string) => Soon<RevocationPage>
   /** In force on this state when it resolves, and durable. @throws {Unavailable} */
   readonly append: (revocation: Revocation) => Promise<void>
 }

@@ -6,7 +6,7 @@ export type IdAnswer =
   | { readonly kind: 'absent' }
   | { readonly kind: 'malformed'; readonly detail: string }
 
-/** A longer one is no id, whatever its pattern says: a pattern may take time in the square of it, or worse. */
+/** Characters. A longer one is no id, whatever its pattern says. */
 const maxIdLength = 1024
 
 const malformed = (detail: string): IdAnswer => ({ kind: 'malformed', detail })

@@ -31,11 +31,16 @@ export interface IdSource {
   readonly name: string
 }
 
+/** Which ids are legal. `test` asks about the whole id, in time that grows with its length at most. */
+export interface IdPattern {
+  readonly test: (id: string) => boolean
+}
+
 /** The owner check of a route. */
 export interface OwnerDemand {
   readonly resource: string
   readonly id: IdSource
-  readonly idPattern: RegExp
+  readonly idPattern: IdPattern
   /** `allow` skips only the owner check, and only where the id was not sent in any spelling. */
   readonly whenAbsent: 'deny' | 'allow'
   /** Name under `sources`, or undefined for Postern's own labels. */

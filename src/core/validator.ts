@@ -24,6 +24,8 @@ export interface UnverifiedJwt {
 export interface Presentation {
   readonly request: Request
   readonly credential: Credential
+  /** What Envoy's jwt_authn verified, under any key that a validator names; undefined where it verified nothing. */
+  readonly verified: import('./json.ts').JsonObject | undefined
   /** Milliseconds since the epoch. */
   readonly now: number
 }
@@ -41,6 +43,8 @@ interface NamedValidator {
 /** Competes for the presented credential. */
 export interface BearerValidator extends NamedValidator {
   readonly presents: 'bearer'
+  /** It goes by what Envoy verified, and compares that with the credential itself. */
+  readonly trustsEnvoy?: true
   readonly identify: (presentation: Presentation) => Soon<Verdict>
 }
 

@@ -56,6 +56,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     name: options.validator,
     subjects: options.namespace,
     presents: 'bearer',
+    trustsEnvoy: true,
     identify: ({ request, credential, now }: Presentation): Verdict => {
       const payload = request.verifiedPayload(options.metadataKey)
       return payload ? admit(payload, credential, now) : unverified(credential, options.issuer, now)

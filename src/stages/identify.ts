@@ -1,5 +1,5 @@
 import type { Stage } from '../check/stage.ts'
-import { readCredential, tokenParameter } from '../core/credential.ts'
+import { readCredential } from '../core/credential.ts'
 import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { Soon } from '../core/ports.ts'
@@ -40,10 +40,10 @@ export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
     run: (state) => {
       const workload = options.peer(state)
       noteWorkload(state, workload)
-      const credential = presented(state)
-      if (credential instanceof Deny) return credential
-      if (credential === undefined) return byCertificate(state, workload, certificates)
-      return compete(state, { request: state.request, credential, now: state.now }, chain, 0, undefined, options.onRejection)
+      const presentation = presented(state)
+      if (presentation instanceof Deny) return presentation
+      if (presentation === undefined) return byCertificate(state, workload, certificates)
+      return compete(state, presentation, chain, 0, undefined, options.onRejection)
     },
   }
 }
@@ -70,25 +70,28 @@ function within(validator: BearerValidator, all: readonly Validator[]): BearerVa
   }
 }
 
-/** The one credential, or what Envoy verified of it; `authorization: keep` leaves both to the upstream. */
-function presented(state: Routed): Credential | Deny | undefined {
+/** The one credential, and what Envoy verified; `authorization: keep` leaves both to the upstream. */
+function presented(state: Routed): Presentation | Deny | undefined {
   if (state.route.authorization === 'keep') return undefined
-  const { request, policy } = state
-  let payload: JsonObject | undefined
+  const { request, policy, now } = state
+  let verified: JsonObject | undefined
   for (const key of policy.metadataKeys) {
     const found = request.verifiedPayload(key)
     if (found === undefined) continue
-    if (payload !== undefined && !sameJson(payload, found)) return deny('conflicting_credentials', 'Envoy verified two different tokens')
-    payload = found
+    if (verified !== undefined && !sameJson(verified, found)) return deny('conflicting_credentials', 'Envoy verified two different tokens')
+    verified = found
   }
   const authorization = request.header('authorization')
-  if (authorization !== undefined) return readCredential(authorization)
-  if (payload === undefined) return undefined
-  // The token came by some other way than the header; one that could not be stripped would go on to the upstream.
-  if (tokenParameter(state.target.query) === 'disguised')
-    return deny('invalid_credential', 'a token in the query, in a spelling that Envoy does not strip')
-  return nothingPresented
+  if (authorization !== undefined) return { request, credential: readCredential(authorization), verified, now }
+  return verified === undefined ? undefined : { request, credential: nothingPresented, verified, now }
 }
+
+/**
+ * A token that Envoy verified elsewhere (in the query, say) beside another in `Authorization` makes two credentials,
+ * whichever of them a validator would admit.
+ */
+const conflicts = ({ credential, verified }: Presentation, { trustsEnvoy }: BearerValidator): boolean =>
+  verified !== undefined && !trustsEnvoy && credential.authorization !== undefined && !sameJson(credential.jwt?.payload, verified)
 
 function byCertificate(state: Routed, workload: Workload | undefined, validators: readonly CertificateValidator[]): Identified | Deny {
   if (workload) {
@@ -115,9 +118,13 @@ function compete(
   for (let i = from; i < validators.length; i++) {
     const validator = validators[i]!
     if (state.route.validators && !state.route.validators.has(validator.name)) continue
-    const judge = (verdict: Verdict): Identified | undefined => {
+    const judge = (verdict: Verdict): Identified | Deny | undefined => {
       if (verdict === 'abstain') return undefined
-      if (!(verdict instanceof Deny)) return identified(state, verdict)
+      if (!(verdict instanceof Deny)) {
+        if (conflicts(presentation, validator))
+          return deny('conflicting_credentials', 'Envoy verified another token than the one presented')
+        return identified(state, verdict)
+      }
       const { reason, detail } = verdict
       onRejection({ validator: validator.name, reason, detail, route: state.route.id, path: state.target.path })
       rejection ??= verdict

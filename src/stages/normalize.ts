@@ -1,4 +1,5 @@
 import type { Stage } from '../check/stage.ts'
+import { tokenParameter } from '../core/credential.ts'
 import { type Normalized, normalized, type Received } from '../core/facts.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 import type { Request, Target } from '../core/request.ts'
@@ -20,7 +21,12 @@ export const normalize: Stage<Received, Normalized> = {
   name: 'normalize',
   run: (state) => {
     const target = readTarget(state.request)
-    return 'segments' in target ? normalized(state, target) : target
+    if (!('segments' in target)) return target
+    // Envoy's jwt_authn reads the parameter in any spelling, and strips it in the plain one only.
+    if (state.policy.metadataKeys.length > 0 && tokenParameter(target.query) === 'disguised') {
+      return deny('bad_request', 'a token in the query, in a spelling that Envoy does not strip')
+    }
+    return normalized(state, target)
   },
 }
 

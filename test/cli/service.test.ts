@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
 import { freePort } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
+import { until } from '../support/until.ts'
 import { cli } from './captured.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -87,6 +89,65 @@ describe('postern, with a running service', function () {
     assert.match(err, /not supported yet/)
   })
 
+  it('refuses a level of revocation that there is none', async () => {
+    assert.equal((await cli(['revoke', 'everything', 'x', ...at])).code, 2)
+  })
+
+  it('records in the audit trail which policy came in force, and that one was refused', async () => {
+    const good = readFileSync(service.config, 'utf8')
+    const reloads = async (): Promise<string[]> => {
+      const state = await openSqliteState({ path: folder.file('postern.db'), realm: 'default' })
+      const events = await state.audit.tail(1000)
+      await state.close()
+      return events.filter(({ type }) => type === 'policy_reloaded').map(({ outcome }) => outcome)
+    }
+    service.rewrite(`${good}rotes: []\n`)
+    await until('the refusal', async () => (await reloads()).join() === 'failure')
+    service.rewrite(`${good}# changed\n`)
+    await until('the reload', async () => (await reloads()).join() === 'failure,success')
+    service.rewrite(good)
+    await until('the old policy', async () => (await reloads()).length === 3)
+  })
+
+  it('starts with an issuer that cannot be reached, and says so in the log, in status and where it listens', async () => {
+    const other = temporaryFolder()
+    assert.equal((await cli(['init', '--dir', other.path])).code, 0)
+    const [admin, issuer, nobody] = [await freePort(), await freePort(), await freePort()]
+    const users = `  - { name: users, type: oidc, issuer: "http://127.0.0.1:${nobody}/x", audience: a, subject_namespace: "u:", may_assert: [] }`
+    const policy = readFileSync(other.file('postern.yaml'), 'utf8')
+      .replace(':9192', `:${admin}`)
+      .replace(':9193', `:${issuer}`)
+      .replace('identity:\n', `identity:\n${users}\n`)
+    const started = await startPostern(policy, { folder: other })
+    const serving = await started.log('serving', ({ msg }) => msg === 'serving')
+    assert.deepEqual([serving['admin'], serving['issuer']], [`127.0.0.1:${admin}`, `127.0.0.1:${issuer}`])
+    await started.log('the issuer', ({ level, reason }) => level === 'error' && reason === 'DiscoveryFailed')
+    const { out } = await cli(['status', '--config', started.config])
+    assert.match(out, /^JWKSReady +http:\S+ +False +DiscoveryFailed/m)
+    await fetch(`http://127.0.0.1:${issuer}/jwks.json`)
+    assert.match(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text(), /duration_seconds_count\{endpoint="GET \/jwks.json"\} 1/)
+    assert.equal(await started.stop(), 0)
+    other.remove()
+  })
+
+  it('refuses an admin token that was revoked', async () => {
+    const address = /admin: \{ address: "?([^" }]+)/.exec(readFileSync(service.config, 'utf8'))?.[1]
+    const secret = readFileSync(folder.file('admin.secret'), 'utf8').trim()
+    const post = (path: string, body: object, token?: string): Promise<Response> =>
+      fetch(`http://${address}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
+        body: JSON.stringify(body),
+      })
+    const { access_token: token } = (await (await post('/v1/admin/auth', { secret })).json()) as { access_token: string }
+    const { jti } = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as { jti: string }
+    const ask = async (): Promise<number> =>
+      (await fetch(`http://${address}/status`, { headers: { authorization: `Bearer ${token}` } })).status
+    assert.equal(await ask(), 200)
+    assert.equal((await post('/v1/revoke', { level: 'token', target: jti }, token)).status, 200)
+    assert.equal(await ask(), 401)
+  })
+
   it('says what is wrong with the secret or the address, and never the secret', async () => {
     const wrong = await cli(['status', ...at], { POSTERN_ADMIN_SECRET: 'wrong-secret' })
     assert.equal(wrong.code, 1)
@@ -97,6 +158,33 @@ describe('postern, with a running service', function () {
     const socket = await cli(['status', '--admin', `unix:${folder.file('none.sock')}`, ...at])
     assert.match(socket.err, /there is no such socket/)
     assert.equal((await cli(['status', '--admin', 'ftp://x', ...at])).code, 2)
+    assert.equal((await cli(['status', '--cert', service.config, ...at])).code, 2)
+    const plain = /admin: \{ address: "?([^" }]+)/.exec(readFileSync(service.config, 'utf8'))?.[1]
+    const secret = { POSTERN_ADMIN_SECRET: 's'.repeat(40) }
+    assert.match((await cli(['status', '--admin', `https://${plain}`], secret)).err, /does not speak TLS/)
+  })
+
+  it('has each reload in the audit trail, with the revision that is in force after it', async () => {
+    const text = readFileSync(service.config, 'utf8')
+    const revision = async (): Promise<unknown> => JSON.parse((await cli(['status', '--json', ...at])).out).revision
+    const before = await revision()
+    const events = (): AuditEvent[] => {
+      const database = new DatabaseSync(folder.file('postern.db'), { readOnly: true })
+      const rows = database.prepare('SELECT event FROM audit ORDER BY seq').all()
+      database.close()
+      return rows.map(({ event }) => JSON.parse(String(event)) as AuditEvent).filter(({ type }) => type === 'policy_reloaded')
+    }
+    assert.deepEqual(events(), [])
+    service.rewrite(`${text}\n# changed\nlog: { level: debug }\n`)
+    const taken = await until('the reload', () => events()[0])
+    const after = await revision()
+    assert.notEqual(after, before)
+    assert.deepEqual([taken.outcome, taken.target, taken.realm], ['success', after, 'default'])
+    service.rewrite(`${text}\nnonsense: 1\n`)
+    const refused = await until('the refusal', () => events()[1])
+    assert.deepEqual([refused.outcome, refused.target, refused.detail], ['failure', after, { faults: 1 }])
+    service.rewrite(text)
+    assert.equal((await until('the way back', () => events()[2])).target, before)
   })
 
   it('drains and ends with 0 when one signal arrives twice, as from a runner that passes it on', async () => {

@@ -66,6 +66,28 @@ describe('conditions', () => {
     ["now > timestamp('2029-12-31T23:00:00Z') && now - duration('2h') < timestamp('2029-12-31T23:00:00Z')", true],
     ["resource.zone == 'eu'", true],
     ["request.path.matches('^/p$')", true],
+    ["request.path.matches('p')", true],
+    ["request.path.matches('^p')", false],
+    ["request.path.matches('/P')", false],
+    ["request.path.matches('(?i)/P')", true],
+    ["matches(request.path, r'^\\/p\\z')", true],
+    ["'a\\nb'.matches('a.b')", false],
+    ["'a\\nb'.matches('(?s)a.b')", true],
+    ["'a\\nb'.matches('^b$')", false],
+    ["'a\\nb'.matches('(?m)^b$')", true],
+    ["'a\\n'.matches('a$')", false],
+    ["'größe'.matches('^gr.{2}e$')", true],
+    ["'GRÖSSE'.matches('(?i)^grösse$')", true],
+    ["'größe'.matches(r'^\\pL+$')", true],
+    ["'größe'.matches(r'^\\w+$')", false],
+    ["'🙂'.matches('^.$')", true],
+    ["'Ωμέγα'.matches(r'^\\p{Greek}+$')", true],
+    ["''.matches('')", true],
+    ["principal.roles.exists(r, r.matches('^in')) && !principal.roles.all(r, r.matches('^out'))", true],
+    ["principal.claims.groups[0].matches('^b')", true],
+    ["principal.claims.groups.filter(g, g.matches('a$')).size() == 1", true],
+    ["cel.bind(p, request.path, p.matches('p'))", true],
+    ["has(request.headers.cookie) && request.headers.cookie.matches('x')", false],
   ]
   for (const [source, holds] of values) it(`${source} is ${holds}`, () => assert.equal(compiled(source).holds(facts), holds))
 
@@ -94,9 +116,21 @@ describe('conditions', () => {
     ['request.method ==', 17, /Unexpected token/],
     ['principal.subject', 0, /expected a condition that is true or false, found one of type string/],
     ['principal.claims.flag', 0, /type dyn/],
-    ["request.path.matches('(a*)*')", 21, /exponential/],
+    ["request.path.matches('(?=a)')", 21, /syntax of RE2, which has no look-around and no back references: .* at \(\?=/],
+    ["request.path.matches('(?<=a)b')", 21, /no look-around/],
+    ["request.path.matches('(?!a)')", 21, /no look-around/],
+    ["request.path.matches(r'(a)\\1')", 21, /no back references: .*\\1/],
+    ["matches(request.path, '[a-')", 22, /missing closing ]/],
+    ["request.path.matches('((a{100}){100}){100}')", 21, /RE2/],
+    ["request.path.matches('[ab]{600}[ab]{600}')", 21, /smaller regular expression/],
     ['request.path.matches(request.host)', 21, /expected the pattern of matches/],
-    ["principal.roles.exists(r, r.matches('(a+)+'))", 36, /exponential/],
+    ["request.path.matches('a' + 'b')", 21, /expected the pattern of matches/],
+    ["request.path.matches(b'a')", 21, /expected the pattern of matches/],
+    ["matches('a', request.host)", 13, /expected the pattern of matches/],
+    ["principal.roles.exists(r, r.matches('(a'))", 36, /missing closing \)/],
+    ["principal.roles.matches('a')", 10, /expected a text for matches\(\), found list<string>/],
+    ["5.matches('a')", 0, /./],
+    ["request.path.matches('a', 'b')", 0, /no matching overload/],
     [`${'('.repeat(200)}true${')'.repeat(200)}`, 0, /./],
   ]
   for (const [source, offset, message] of faults)
@@ -106,6 +140,40 @@ describe('conditions', () => {
       assert.match(fault.message, message)
       if (source.length < 100) assert.equal(fault.offset, offset)
     })
+
+  const withHeader = (value: string): ConditionFacts => ({ ...facts, request: { ...facts.request, header: () => value } })
+  const hostile: readonly [pattern: string, unit: string][] = [
+    ['.*curl.*beta.*', 'curl'],
+    ['.*curl.*beta.*', 'curlbet'],
+    ['[a-z]+[a-z]+[a-z]+x', 'a'],
+    ['[a-z]+[a-z]+[a-z]+[0-9]', 'a'],
+    ['(a*)*$', 'a'],
+    ['(a|a)*[0-9]', 'a'],
+    ['^(?:.*,)*(?:.*,)*[!?]$', 'a,'],
+  ]
+  for (const [pattern, unit] of hostile)
+    it(`${pattern} takes bounded time on 16 KiB of ${unit}`, () => {
+      const text = unit.repeat(16_384).slice(0, 16_384)
+      for (const source of [
+        `request.headers['x-tier'].matches('${pattern}')`,
+        `principal.roles.all(r, !request.host.matches('${pattern}'))`,
+      ]) {
+        const condition = compiled(source)
+        const long = withHeader(text)
+        const begin = performance.now()
+        condition.holds({ ...long, target: { ...long.target, host: text } })
+        const taken = performance.now() - begin
+        assert.ok(taken < 200, `${taken} ms`)
+      }
+    })
+
+  it('a text that is too long for matches(), or none, throws', () => {
+    const condition = compiled("!request.headers['x-tier'].matches('x')")
+    assert.equal(condition.holds(withHeader('a'.repeat(16_384))), true)
+    assert.throws(() => condition.holds(withHeader('a'.repeat(16_385))))
+    assert.throws(() => compiled("!principal.claims.level.matches('x')").holds(facts))
+    assert.throws(() => compiled("!principal.claims.nothing.matches('x')").holds(facts))
+  })
 
   it('two clauses take microseconds', () => {
     const condition = compiled("principal.claims.groups.exists(g, g == 'beta') && request.headers['x-tier'] == 'gold'")

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, writeFile } from 'node:fs/promises'
+import { chmod, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { inspect } from 'node:util'
 import { readPolicy, restartNeeded } from '../../src/config/read.ts'
@@ -47,7 +47,10 @@ describe('readPolicy', () => {
     const { route } = entry
     assert.deepEqual([...(route.roles?.givenBy[0] ?? [])].sort(), ['admin', 'invoke', 'manage'])
     assert.deepEqual([...(route.owner?.bypass ?? [])].sort(), ['admin', 'manage'])
-    assert.equal(route.owner?.idPattern.source, '^(?:[a-z]{1,8})$')
+    assert.deepEqual(
+      ['s', 's1', 'abcdefgh', 'abcdefghi', ''].map((id) => route.owner?.idPattern.test(id)),
+      [true, false, true, false, false],
+    )
     assert.deepEqual(route.downstream, { audience: 'picod', scope: [], ttl: 30, via: 'issuer' })
     assert.deepEqual(route.claims, [{ claim: 'Groups', header: 'x-postern-claim-groups' }])
     assert.ok(policy.headers.fixed.includes('x-postern-claim-groups'))
@@ -79,6 +82,7 @@ describe('readPolicy', () => {
     const text = minimal.replace('unix:/run/postern/check.sock', `0.0.0.0:9191, ${tls}`)
     const file = await policyFiles({
       'postern.yaml': `${text}state: { redis: { url: "rediss://127.0.0.1:6379/1", username: postern, password: "${env('PW')}", tls: { ca: redis.pem } } }\n`,
+      ...{ 'c.pem': '', 'k.pem': '', 'ca.pem': '', 'redis.pem': '' },
     })
     const { settings } = await load(file, { env: { PW: 'x' } })
     assert.ok(settings.state.kind === 'redis')
@@ -89,6 +93,14 @@ describe('readPolicy', () => {
     await writeFile(join(dirname(file), 'k.pem'), '', { mode: 0o644 })
     await chmod(join(dirname(file), 'k.pem'), 0o644)
     assert.match((await faults(file, { env: { PW: 'x' } })).join(), /^listen.check.tls.key: .* is open to every user/)
+    await rm(join(dirname(file), 'k.pem'))
+    await rm(join(dirname(file), 'redis.pem'))
+    assert.deepEqual(await faults(file, { env: { PW: 'x' } }), [
+      `listen.check.tls.key: "${join(dirname(file), 'k.pem')}" cannot be read: there is no such file`,
+      `state.redis.tls.ca: "${join(dirname(file), 'redis.pem')}" cannot be read: there is no such file`,
+    ])
+    const { warnings } = await load(file, { env: { PW: 'x' }, secrets: 'warn' })
+    assert.equal(warnings.filter(({ message }) => message.includes('cannot be read')).length, 2)
   })
 
   it('refuses a realm that is no name', async () => {
@@ -242,10 +254,44 @@ describe('readPolicy', () => {
       assert.ok(warnings.some(({ message }) => message.includes('can be read by its group (mode 0440)')))
     })
 
+    it('that are wrong on every machine are faults where those that are missing are warnings', async () => {
+      const short = await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: hunter2 }\n` })
+      assert.deepEqual(await faults(short, { secrets: 'warn' }), [
+        'admin.secret: the admin secret is too short: expected at least 32 characters',
+      ])
+      const odd = await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: "\${vault:x}" }\n` })
+      assert.match((await faults(odd, { secrets: 'warn' })).join(), /^admin.secret: expected references of the form/)
+    })
+
     it('written into the file are warned of', async () => {
       const { warnings } = await load(await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: ${'s'.repeat(32)} }\n` }))
       assert.ok(warnings.some(({ path, message }) => path === 'admin.secret' && message.startsWith('a secret is written into the file')))
     })
+  })
+
+  it('warns of what does nothing, or not what was meant', async () => {
+    const text = `version: 1
+listen:
+  check: { address: unix:/run/check.sock }
+  admin: { address: 127.0.0.1:9192 }
+  issuer: { address: 127.0.0.1:9193 }
+issuer: { keys: { publish_before: 1m } }
+identity: []
+routes:
+  - { id: a, path: /v1/:id/x, public: true }
+  - { id: b, path: "/v1/items:list", public: true }
+`
+    const told = async (policy: string): Promise<string[]> => {
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': policy, secret: 's'.repeat(32) }))
+      return warnings.filter(({ path }) => path !== 'state').map(({ line, path }) => `${line} ${path}`)
+    }
+    assert.deepEqual(await told(text), ['4 listen.admin', '6 issuer.keys.publish_before', '9 routes[0].path'])
+    const secret = `admin: { secret: "\${file:secret}" }\n`
+    assert.deepEqual(await told(text.replace(/issuer: \{ keys.*\n/, secret)), ['9 routes[0].path'])
+    assert.deepEqual(await told(text.replace(/ {2}admin: .*\n/, '').replace(/issuer: \{ keys.*\n/, secret)), [
+      '5 admin.secret',
+      '8 routes[0].path',
+    ])
   })
 
   it('warns of what is legal but unsafe', async () => {

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { readDocument } from '../../src/config/document.ts'
 import { pathText } from '../../src/config/faults.ts'
 import { privateFileFault } from '../../src/config/private-file.ts'
-import { regexFault } from '../../src/config/regex-safety.ts'
 import { schemaFile, schemaText } from '../../src/config/schema-file.ts'
 import { isLoopback, parseAddress } from '../../src/config/schema-listen.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -24,50 +23,29 @@ describe('the published JSON Schema', () => {
   })
 })
 
-describe('regular expressions', () => {
-  for (const source of [
-    '(a+)+',
-    '(a*)*',
-    '((a+)b?)*',
-    '(a|a)*',
-    '(a|ab)+',
-    '(.*)+x',
-    '(?:x+){20}',
-    '(\\w|\\d)*',
-    '(a)\\1',
-    '(?<n>a)\\k<n>',
-    '([a-z]+)*$',
-    '(a?|b)*c',
-    '[',
-    '(',
-  ])
-    it(`${source} is refused`, () => assert.equal(typeof regexFault(source), 'string'))
-  for (const source of [
-    '[A-Za-z0-9._~-]{1,128}',
-    '[a-z]+(-[a-z]{1,8}){0,4}',
-    '(foo|bar)',
-    '(a|b)*',
-    'x{2,}',
-    '\\p{L}+',
-    '(ab)+',
-    '[()*+]+',
-    'sbx_[0-9a-f]{32}',
-  ])
-    it(`${source} is accepted`, () => assert.equal(regexFault(source), undefined))
-})
-
 describe('listener addresses', () => {
   it('are unix sockets, hosts with ports, and IPv6 in brackets', () => {
     assert.deepEqual(parseAddress('unix:/run/a.sock'), { kind: 'unix', path: '/run/a.sock' })
     assert.deepEqual(parseAddress('[::1]:80'), { kind: 'tcp', host: '::1', port: 80 })
     assert.deepEqual(parseAddress('Localhost:0'), { kind: 'tcp', host: 'localhost', port: 0 })
-    for (const text of ['unix:a', '::1:80', 'a', ':80', 'a:65536', 'a:b', `unix:/${'x'.repeat(107)}`])
+    for (const text of [
+      'unix:a',
+      '::1:80',
+      'a',
+      ':80',
+      '127.0.0.1:65536',
+      '127.0.0.1:b',
+      'myhost:80',
+      '127.1:80',
+      '[a]:80',
+      `unix:/${'x'.repeat(107)}`,
+    ])
       assert.equal(parseAddress(text), undefined, text)
   })
   it('are loopback only where they say so', () => {
     const loopback = (text: string): boolean => isLoopback(parseAddress(text) ?? assert.fail(text))
     for (const text of ['127.0.0.1:1', '127.9.9.9:1', '[::1]:1', 'localhost:1', 'unix:/a']) assert.ok(loopback(text), text)
-    for (const text of ['0.0.0.0:1', '[::]:1', '127.0.0.1.example:1', 'a.localhost:1', '10.0.0.1:1']) assert.ok(!loopback(text), text)
+    for (const text of ['0.0.0.0:1', '[::]:1', '[2001:db8::1]:1', '10.0.0.1:1']) assert.ok(!loopback(text), text)
   })
 })
 

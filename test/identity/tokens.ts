@@ -63,5 +63,6 @@ export const present = (
 ): Presentation => ({
   request: request(metadata),
   credential: readCredential(authorization),
+  verified: undefined,
   now,
 })

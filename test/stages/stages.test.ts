@@ -17,12 +17,15 @@ import { own } from '../../src/stages/own.ts'
 import { route } from '../../src/stages/route.ts'
 import { anEntry, aPolicy, aPrincipal, aRequest, type RequestParts } from '../support/facts.ts'
 
-const policy = aPolicy([
-  anEntry('GET,POST /a/{id}', { id: 'a' }),
-  anEntry('GET /pkg/{package}', { id: 'pkg', encodedSlash: true }),
-  anEntry('GET /pkg/{package}/files/**', { id: 'files', encodedSlash: true }),
-  anEntry('GET /healthz', { id: 'health', public: true }),
-])
+const policy = aPolicy(
+  [
+    anEntry('GET,POST /a/{id}', { id: 'a' }),
+    anEntry('GET /pkg/{package}', { id: 'pkg', encodedSlash: true }),
+    anEntry('GET /pkg/{package}/files/**', { id: 'files', encodedSlash: true }),
+    anEntry('GET /healthz', { id: 'health', public: true }),
+  ],
+  { metadataKeys: ['users'] },
+)
 
 const start = (parts: RequestParts, p = policy): Facts => new Facts(aRequest(parts), p, 1_700_000_000_000, 'id-1')
 const outcome = (step: Soon<unknown>): string => {
@@ -71,6 +74,8 @@ describe('normalize', () => {
     ['a host in upper case with port and dot', { path: '/a/1', host: 'AGENTS.example.:8443' }, 'a'],
     ['an IPv6 host', { path: '/a/1', host: '[::1]:8443' }, 'a'],
     ['a method that is no token', { method: 'GE T' }, 'bad_request'],
+    ['a token in the query, in a spelling that Envoy does not strip', { path: '/a/1?%61ccess_token=x' }, 'bad_request'],
+    ['a token in the query', { path: '/a/1?access_token=x' }, 'a'],
     ['no path', { path: '' }, 'bad_request'],
   ]
   for (const [name, parts, found] of cases) it(`${name}: ${found}`, () => assert.equal(toRoute(parts), found))
@@ -211,10 +216,10 @@ describe('identify', () => {
         ['users'],
       ],
       [
-        'but in no spelling that cannot be stripped',
+        'and another one beside it is one too many',
         [validator('one', who('one'))],
-        { path: '/a/s1?x&%61ccess_token=x', verified: { users: { sub: 'a' } } },
-        'invalid_credential',
+        { ...bearer, verified: { users: { sub: 'a' } } },
+        'conflicting_credentials',
         {},
         ['users'],
       ],
