@@ -12,7 +12,7 @@ export interface AuditTrailOptions {
   readonly realm: string
   /** Milliseconds since the epoch. */
   readonly clock?: () => number
-  /** Denials recorded one by one in a second; what is over it becomes one counted event. */
+  /** Denials recorded one by one in a second; what is over it becomes one counted event (default 200). */
   readonly denialsPerSecond?: number
 }
 
@@ -37,7 +37,7 @@ const detailOf = ({ facts, answer, detail }: Observation): JsonObject => ({
 export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
   const { sink, newId } = options
   const clock = options.clock ?? Date.now
-  const bound = createLogBound(options.denialsPerSecond ?? 1000, (suppressed) => {
+  const bound = createLogBound(options.denialsPerSecond ?? 200, (suppressed) => {
     const time = new Date(clock()).toISOString()
     sink.append({
       id: newId(),

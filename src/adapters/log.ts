@@ -3,6 +3,9 @@ import { type DestinationStream, destination, type Level, type Logger, multistre
 export type { Logger }
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
+/** Bytes of lines that wait for a reader of standard output that does not read; what comes then is dropped. */
+const mostUnwritten = 16 * 1024 * 1024
+
 export interface LogOptions {
   readonly level: LogLevel
   /** Where lines go; standard output unless a test says otherwise. */
@@ -16,7 +19,7 @@ export interface LogOptions {
  * Lines of level `error` and above go to standard error only, all others to standard output only.
  */
 export function createLog(options: LogOptions): Logger {
-  const out = options.out ?? destination({ dest: 1, sync: false })
+  const out = options.out ?? destination({ dest: 1, sync: false, maxLength: mostUnwritten })
   const err = options.err ?? destination({ dest: 2, sync: true })
   const streams = multistream(
     [

@@ -1,17 +1,25 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Labels } from '../core/ownership.ts'
 import type { Revocation, State, StoredKey } from '../core/ports.ts'
+import { isDecision, newestOf } from './audit-order.ts'
 import { type Changes, createChanges } from './changes.ts'
 import { checkRealm } from './state-refused.ts'
 
-/** Events kept before the oldest are forgotten. */
-const auditLimit = 10_000
+/** Decisions, and other events, that are kept before the oldest of their sort are forgotten. */
+const eventsKept = 10_000
+/** Revocations told at a time. */
+const pageSize = 1000
 
 interface Realm {
   readonly labels: Map<string, Labels>
-  revocations: Revocation[]
+  /** In the order of `seq`. */
+  revocations: { readonly seq: number; readonly revocation: Revocation }[]
+  /** The newest `seq`. */
+  revoked: number
+  /** So many entries, and the expired ones are dropped. */
+  pruneAt: number
   keys: StoredKey[]
-  readonly audit: AuditEvent[]
+  readonly audit: { readonly decisions: AuditEvent[]; readonly others: AuditEvent[] }
   readonly changes: Changes
 }
 
@@ -26,7 +34,15 @@ export function createMemoryStore(): MemoryStore {
     realm: (name) => {
       const known = realms.get(name)
       if (known !== undefined) return known
-      const made: Realm = { labels: new Map(), revocations: [], keys: [], audit: [], changes: createChanges() }
+      const made: Realm = {
+        labels: new Map(),
+        revocations: [],
+        revoked: 0,
+        pruneAt: pageSize,
+        keys: [],
+        audit: { decisions: [], others: [] },
+        changes: createChanges(),
+      }
       realms.set(name, made)
       return made
     },
@@ -48,8 +64,9 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
   const subscriptions = new Set<() => void>()
 
   const appendEvent = (event: AuditEvent) => {
-    realm.audit.push(event)
-    if (realm.audit.length > auditLimit) realm.audit.splice(0, realm.audit.length - auditLimit)
+    const ring = isDecision(event) ? realm.audit.decisions : realm.audit.others
+    ring.push(event)
+    if (ring.length > eventsKept) ring.splice(0, ring.length - eventsKept)
   }
 
   return {
@@ -71,13 +88,25 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
       },
     },
     revocations: {
-      list: () => {
+      list: (after) => {
         const now = Date.now() / 1000
-        realm.revocations = realm.revocations.filter(({ until }) => until >= now)
-        return [...realm.revocations]
+        const told = Number(after ?? 0)
+        const start = realm.revocations.findLastIndex(({ seq }) => seq <= told) + 1
+        const page = realm.revocations.slice(start, start + pageSize)
+        return {
+          entries: page.map(({ revocation }) => revocation).filter(({ until }) => until >= now),
+          cursor: String(page.at(-1)?.seq ?? told),
+          more: start + page.length < realm.revocations.length,
+        }
       },
       append: async (revocation) => {
-        realm.revocations.push({ ...revocation })
+        if (realm.revocations.length >= realm.pruneAt) {
+          const now = Date.now() / 1000
+          realm.revocations = realm.revocations.filter(({ revocation: { until } }) => until >= now)
+          realm.pruneAt = Math.max(pageSize, 2 * realm.revocations.length)
+        }
+        realm.revoked += 1
+        realm.revocations.push({ seq: realm.revoked, revocation: { ...revocation } })
         realm.changes.tell({ kind: 'revocations' })
       },
     },
@@ -94,7 +123,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
     audit: {
       append: appendEvent,
       commit: async (event) => appendEvent(event),
-      tail: async (limit) => (limit > 0 ? realm.audit.slice(-limit) : []),
+      tail: async (limit) => newestOf(realm.audit.decisions, realm.audit.others, limit),
     },
     feed: {
       subscribe: (listener) => {

@@ -28,7 +28,9 @@ function parse({ url }: RedisPlace): URL {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   // The url is not repeated: it may hold a password.
   if (parsed === undefined || (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') || parsed.hostname === '')
-    throw new StateRefused('Redis url: expected redis://[user[:password]@]host[:port][/db], or rediss:// for TLS')
+    throw new StateRefused(
+      'Redis url: expected redis://[user[:password]@]host[:port][/db], or rediss:// for TLS; a password that holds "/", "?", "#", "@" or "%" is percent-encoded there, or given as `password` beside `url`',
+    )
   return parsed
 }
 

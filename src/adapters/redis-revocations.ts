@@ -21,77 +21,59 @@ function toRevocation([, fields]: Entry): Revocation | undefined {
 }
 
 export interface RedisRevocations extends RevocationStore {
-  /** The next list is read from the beginning: the stream may be another than before. */
+  /** The stream may be another than before: cursors that were given out so far are good for nothing. */
   readonly forget: () => void
 }
 
 /**
- * Revocations as a stream, of which only what is new is read; entries that concern nothing any more are deleted by
- * whoever lists them. Commands: XADD, XRANGE, XDEL.
+ * Revocations as a stream, read from the id up to which the caller knows it. Entries that concern nothing any more are
+ * deleted by whoever comes across them, and looked for now and then. Commands: XADD, XRANGE, XDEL.
+ * @param sweepMs milliseconds between two searches for entries that have expired
  */
-export function redisRevocations(link: RedisLink, key: string): RedisRevocations {
-  let known = new Map<string, Revocation>()
-  let last: string | undefined
-  let listing: Promise<readonly Revocation[]> | undefined
-  let again = false
+export function redisRevocations(link: Pick<RedisLink, 'run'>, key: string, sweepMs = 600_000): RedisRevocations {
+  /** Part of each cursor: ids of one stream mean nothing in another. */
   let epoch = 0
+  let sweptAt = performance.now()
 
-  /** Reads to the end, and into a map of its own until it is all there. */
-  async function readOn(): Promise<void> {
-    const begun = epoch
-    const from = last
-    const found = from === undefined ? new Map<string, Revocation>() : known
-    let cursor = from
-    for (;;) {
-      const start = cursor === undefined ? '-' : `(${cursor}`
-      const page = (await link.run((redis) => redis.xrange(key, start, '+', 'COUNT', pageSize))) as Entry[]
-      for (const entry of page) {
-        const revocation = toRevocation(entry)
-        if (revocation !== undefined) found.set(entry[0], revocation)
-      }
-      cursor = page.at(-1)?.[0] ?? cursor
-      if (page.length < pageSize) break
-    }
-    // Forgotten while it was read: the next reading begins anew.
-    if (epoch !== begun) return
-    known = found
-    last = cursor
-  }
-
-  function sweep(): void {
+  async function page(after: string | undefined) {
+    const start = after === undefined ? '-' : `(${after}`
+    const found = (await link.run((redis) => redis.xrange(key, start, '+', 'COUNT', pageSize))) as Entry[]
     const now = Date.now() / 1000
+    const entries: Revocation[] = []
     const expired: string[] = []
-    for (const [id, { until }] of known) if (until < now) expired.push(id)
-    for (const id of expired) known.delete(id)
-    // Best effort: what stays is swept by the next replica that starts.
-    if (expired.length > 0) link.run((redis) => redis.xdel(key, ...expired.slice(0, pageSize))).catch(() => {})
+    for (const entry of found) {
+      const revocation = toRevocation(entry)
+      if (revocation === undefined) continue
+      if (revocation.until < now) expired.push(entry[0])
+      else entries.push(revocation)
+    }
+    // Best effort: what stays is come across again.
+    if (expired.length > 0) link.run((redis) => redis.xdel(key, ...expired)).catch(() => {})
+    return { entries, last: found.at(-1)?.[0] ?? after, more: found.length === pageSize }
   }
 
-  async function list(): Promise<readonly Revocation[]> {
-    do {
-      again = false
-      await readOn()
-    } while (again)
-    sweep()
-    return [...known.values()]
+  /** Reads everything, for nothing but what has expired. */
+  async function sweep(): Promise<void> {
+    let read = await page(undefined)
+    while (read.more) read = await page(read.last)
   }
 
   return {
-    list: () => {
-      // Whoever asks while a list is being read must see what was there when it asked.
-      if (listing !== undefined) again = true
-      listing ??= list().finally(() => {
-        listing = undefined
-      })
-      return listing
+    list: async (after) => {
+      const begun = epoch
+      const [known, id] = after?.split(' ') ?? []
+      const { entries, last, more } = await page(known === String(begun) ? id : undefined)
+      if (performance.now() - sweptAt > sweepMs) {
+        sweptAt = performance.now()
+        sweep().catch(() => {})
+      }
+      return { entries, cursor: last === undefined ? String(begun) : `${begun} ${last}`, more }
     },
     append: async ({ level, target, at, until }) => {
       await link.run((redis) => redis.xadd(key, '*', 'level', level, 'target', target, 'at', String(at), 'until', String(until)))
     },
     forget: () => {
-      last = undefined
       epoch += 1
-      again = true
     },
   }
 }

@@ -13,6 +13,8 @@ export interface RedisStateOptions {
   readonly realm: string
   /** Told when Redis begins to fail, and with undefined when it answers again. */
   readonly onFault?: (fault: string | undefined) => void
+  /** Decisions of the audit trail that are kept, about; absent: 1,000,000. */
+  readonly decisionsKept?: number
 }
 
 /**
@@ -55,7 +57,7 @@ export async function openRedisState(options: RedisStateOptions): Promise<State>
   const link = createRedisLink({ place, invalidated, restored, prepare: (redis) => redis.exists(keysKey, revocationsKey), onFault })
   const labels = redisLabels(link, realm, (resource, id) => changes.tell({ kind: 'label', source: undefined, resource, id }))
   const revocations = redisRevocations(link, revocationsKey)
-  const audit = redisAudit(link, realm, `postern:${realm}:audit`)
+  const audit = redisAudit({ link, realm, decisionsKept: options.decisionsKept })
 
   await link.start()
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { ChangeFeed, Revocation, RevocationCheck, RevocationStore } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 
@@ -43,6 +44,8 @@ export async function openRevocationList(options: RevocationListOptions): Promis
   const listeners = new Set<(revocation: Revocation) => void>()
   /** What is in memory is known to be whole up to here, while a change has not been read yet; undefined: as the feed says. */
   let wholeUntil: number | undefined = Number.NEGATIVE_INFINITY
+  /** What the store has told so far. */
+  let cursor: string | undefined
   let asked = 0
   let reading = false
   let readAt = Number.NEGATIVE_INFINITY
@@ -60,6 +63,17 @@ export async function openRevocationList(options: RevocationListOptions): Promis
     for (const listener of listeners) listener(revocation)
   }
 
+  async function readOn(): Promise<void> {
+    for (;;) {
+      const page = await store.list(cursor)
+      for (const revocation of page.entries) add(revocation)
+      cursor = page.cursor
+      if (!page.more || closed) return
+      // Checks have their turn between the pages of a long list.
+      await setImmediate()
+    }
+  }
+
   async function read(): Promise<void> {
     if (reading || closed) return
     reading = true
@@ -67,7 +81,7 @@ export async function openRevocationList(options: RevocationListOptions): Promis
     const begun = told()
     let failed = false
     try {
-      for (const revocation of await store.list()) add(revocation)
+      await readOn()
     } catch {
       failed = true
     }

@@ -5,9 +5,6 @@ import { StateRefused } from './state-refused.ts'
 
 /** Marks a file as ours (`PRAGMA application_id`): "pstn". */
 const applicationId = 0x7073746e
-/** `PRAGMA user_version` that this code reads and writes. */
-export const schemaVersion = 1
-
 // `changes` is fed by triggers, so that a row written by any other hand (the sqlite3 shell too) is told alike.
 const changed = (table: string, kind: string, when: 'INSERT' | 'UPDATE' | 'DELETE', resource = 'NULL', id = 'NULL') => {
   const row = when === 'DELETE' ? 'OLD' : 'NEW'
@@ -15,7 +12,7 @@ const changed = (table: string, kind: string, when: 'INSERT' | 'UPDATE' | 'DELET
     INSERT INTO changes (realm, kind, resource, id) VALUES (${row}.realm, '${kind}', ${resource}, ${id}); END;`
 }
 
-const schema = `
+const version1 = `
 CREATE TABLE labels (realm TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL,
   PRIMARY KEY (realm, resource, id)) WITHOUT ROWID;
 CREATE TABLE revocations (realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
@@ -36,6 +33,40 @@ ${changed('keys', 'keys', 'INSERT')}
 ${changed('keys', 'keys', 'UPDATE')}
 ${changed('keys', 'keys', 'DELETE')}
 `
+
+const movedDecisions = `CASE WHEN json_valid(event) THEN event ->> 'type' END = 'decision'`
+
+// Revocations get a number that only grows, by which what is new is found; a row that is changed by whatever hand gets a
+// new one. Decisions leave the table `audit`, for they are bounded and its other events are not.
+const version2 = `
+DROP TRIGGER revocations_insert;
+DROP TRIGGER revocations_update;
+DROP INDEX revocations_until;
+ALTER TABLE revocations RENAME TO revocations_1;
+CREATE TABLE revocations (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL,
+  at REAL NOT NULL, until REAL NOT NULL, UNIQUE (realm, level, target, at));
+INSERT INTO revocations (realm, level, target, at, until) SELECT realm, level, target, at, until FROM revocations_1;
+DROP TABLE revocations_1;
+CREATE INDEX revocations_until ON revocations (until);
+CREATE INDEX revocations_new ON revocations (realm, seq);
+${changed('revocations', 'revocations', 'INSERT')}
+CREATE TRIGGER revocations_update AFTER UPDATE ON revocations BEGIN
+  DELETE FROM revocations WHERE seq = NEW.seq;
+  INSERT INTO revocations (realm, level, target, at, until) VALUES (NEW.realm, NEW.level, NEW.target, NEW.at, NEW.until); END;
+CREATE INDEX audit_new ON audit (realm, seq);
+CREATE TABLE audit_decisions (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
+CREATE UNIQUE INDEX audit_decisions_id ON audit_decisions (realm, id);
+CREATE INDEX audit_decisions_new ON audit_decisions (realm, seq);
+INSERT INTO audit_decisions (realm, id, event) SELECT realm, id, event FROM audit WHERE ${movedDecisions} ORDER BY seq;
+DELETE FROM audit WHERE ${movedDecisions};
+CREATE TRIGGER audit_decisions_update BEFORE UPDATE ON audit_decisions
+  BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+`
+
+/** What leads from each version to the next; a new file takes every step. */
+const steps: readonly string[] = [version1, version2]
+/** `PRAGMA user_version` that this code reads and writes. */
+const schemaVersion = steps.length
 
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'error'
@@ -89,7 +120,8 @@ function migrate(database: DatabaseSync, path: string): void {
       throw new StateRefused(
         `state file ${path} has schema version ${version}, and this program knows ${schemaVersion}: run the newer program that wrote it`,
       )
-    if (tables === 0) database.exec(`${schema} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`)
+    for (const step of steps.slice(version)) database.exec(step)
+    if (version < schemaVersion) database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`)
     database.exec('COMMIT')
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK')

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import { type LabelRecord, type Revocation, type State, type StoredKey, Unavailable } from '../core/ports.ts'
+import { newestOf } from './audit-order.ts'
 import { createAuditQueue } from './audit-queue.ts'
 import { openSqliteFeed } from './sqlite-feed.ts'
 import { openDatabase } from './sqlite-file.ts'
@@ -12,10 +13,14 @@ export interface SqliteStateOptions {
   readonly realm: string
   /** Told when state begins to fail, and with undefined when it answers again. */
   readonly onFault?: (fault: string | undefined) => void
+  /** Decisions of the audit trail that are kept, about; absent: 1,000,000. */
+  readonly decisionsKept?: number
 }
 
 /** Milliseconds that a read on the checking thread may wait for a lock (WAL readers wait for nobody but recovery). */
 const readTimeout = 50
+/** Revocations read at a time, in the thread that checks: about two milliseconds. */
+const pageSize = 1000
 
 /** A damaged row has labels that nobody can read, which is no label: the owner check then fails. */
 function parseLabels(text: unknown): LabelRecord {
@@ -48,14 +53,25 @@ const revocation = (row: Record<string, unknown>): Revocation => ({
  * @throws {StateRefused} where the file cannot be used
  */
 export async function openSqliteState(options: SqliteStateOptions): Promise<State> {
-  const { path, realm, onFault } = options
+  const { path, realm, onFault, decisionsKept = 1_000_000 } = options
   checkRealm(realm)
   const database = openDatabase(path, readTimeout)
-  const writer = openSqliteWriter(path, realm)
+  const writer = openSqliteWriter(path, realm, decisionsKept)
   const readLabels = database.prepare('SELECT labels FROM labels WHERE realm = ? AND resource = ? AND id = ?')
-  const listRevocations = database.prepare('SELECT level, target, at, until FROM revocations WHERE realm = ? AND until >= ?')
+  const listRevocations = database.prepare(
+    // The + keeps the index by `until` out of it, which would mean to look at every entry.
+    'SELECT seq, level, target, at, until FROM revocations WHERE realm = ? AND seq > ? AND +until >= ? ORDER BY seq LIMIT ?',
+  )
   const listKeys = database.prepare('SELECT * FROM keys WHERE realm = ? ORDER BY created_at, kid')
-  const tailAudit = database.prepare('SELECT event FROM audit WHERE realm = ? ORDER BY seq DESC LIMIT ?')
+  const tailOf = (table: 'audit' | 'audit_decisions') => {
+    const statement = database.prepare(`SELECT event FROM ${table} WHERE realm = ? ORDER BY seq DESC LIMIT ?`)
+    return (limit: number) =>
+      statement
+        .all(realm, limit)
+        .map(({ event }) => JSON.parse(String(event)) as AuditEvent)
+        .reverse()
+  }
+  const [tailDecisions, tailOthers] = [tailOf('audit_decisions'), tailOf('audit')]
 
   const faults: { read?: string | undefined; write?: string | undefined } = {}
   const fault = () => faults.read ?? faults.write
@@ -104,7 +120,10 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       remove: (resource, id) => write({ kind: 'remove', resource, id }),
     },
     revocations: {
-      list: () => read(() => listRevocations.all(realm, Date.now() / 1000)).map(revocation),
+      list: (after = '0') => {
+        const rows = read(() => listRevocations.all(realm, Number(after), Date.now() / 1000, pageSize))
+        return { entries: rows.map(revocation), cursor: String(rows.at(-1)?.['seq'] ?? after), more: rows.length === pageSize }
+      },
       append: async (revocation) => void (await write({ kind: 'revoke', revocation })),
     },
     keys: {
@@ -116,8 +135,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       commit: audit.commit,
       tail: async (limit) => {
         await audit.flush()
-        const rows = read(() => tailAudit.all(realm, limit))
-        return rows.map(({ event }) => JSON.parse(String(event)) as AuditEvent).reverse()
+        return read(() => newestOf(tailDecisions(limit), tailOthers(limit), limit))
       },
     },
     feed: { subscribe: feed.subscribe, heardAt: feed.heardAt },

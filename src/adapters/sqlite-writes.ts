@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Revocation, StoredKey } from '../core/ports.ts'
+import { isDecision } from './audit-order.ts'
 
 /** What is asked of the thread that writes; structured-cloned on its way. */
 export type Write =
@@ -13,14 +14,21 @@ export type Write =
 /** Changes kept for other processes to read; one that fell further behind is told that anything may have changed. */
 const changesKept = 10_000
 
-/** The statements of each write, each run in a transaction. @returns what the port's function returns, where that is a boolean */
-export function prepareWrites(database: DatabaseSync, realm: string): (write: Write) => boolean {
+/** Decisions deleted in one transaction: more than a batch adds, and little enough that nobody waits long for the lock. */
+const mostTrimmed = 1000
+
+/**
+ * The statements of each write, each run in a transaction.
+ * @param decisionsKept about as many decisions of the realm stay in the audit trail
+ * @returns what the port's function returns, where that is a boolean
+ */
+export function prepareWrites(database: DatabaseSync, realm: string, decisionsKept: number): (write: Write) => boolean {
   const setLabels = database.prepare(
     'INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET labels = excluded.labels',
   )
   const removeLabels = database.prepare('DELETE FROM labels WHERE realm = ? AND resource = ? AND id = ?')
   const revoke = database.prepare(
-    'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)',
+    'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until WHERE excluded.until > until',
   )
   const forgetRevocations = database.prepare('DELETE FROM revocations WHERE until < ?')
   const listKids = database.prepare('SELECT kid FROM keys WHERE realm = ?')
@@ -29,7 +37,26 @@ export function prepareWrites(database: DatabaseSync, realm: string): (write: Wr
     'INSERT INTO keys (realm, kid, algorithm, created_at, active_at, retired_at, private_key) VALUES (?, ?, ?, ?, ?, ?, ?)',
   )
   const addEvent = database.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const addDecision = database.prepare('INSERT INTO audit_decisions (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const newestToTrim = database.prepare('SELECT seq FROM audit_decisions WHERE realm = ? ORDER BY seq DESC LIMIT 1 OFFSET ?')
+  const trimDecisions = database.prepare(
+    'DELETE FROM audit_decisions WHERE seq IN (SELECT seq FROM audit_decisions WHERE realm = ? AND seq <= ? ORDER BY seq LIMIT ?)',
+  )
   const trimChanges = database.prepare('DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?')
+
+  // To find the oldest that stays is to walk over all that do: only after so many more.
+  const between = Math.ceil(Math.min(10_000, decisionsKept / 100))
+  let added = between
+  let trimUpTo: unknown
+
+  const trim = () => {
+    if (trimUpTo === undefined && added >= between) {
+      trimUpTo = newestToTrim.get(realm, decisionsKept)?.['seq']
+      added = 0
+    }
+    if (trimUpTo !== undefined && Number(trimDecisions.run(realm, Number(trimUpTo), mostTrimmed).changes) < mostTrimmed)
+      trimUpTo = undefined
+  }
 
   const run = (write: Write): boolean => {
     switch (write.kind) {
@@ -55,7 +82,11 @@ export function prepareWrites(database: DatabaseSync, realm: string): (write: Wr
         return true
       }
       case 'audit':
-        for (const event of write.events) addEvent.run(realm, event.id, JSON.stringify(event))
+        for (const event of write.events) {
+          if (isDecision(event)) added += Number(addDecision.run(realm, event.id, JSON.stringify(event)).changes)
+          else addEvent.run(realm, event.id, JSON.stringify(event))
+        }
+        trim()
         return true
     }
   }

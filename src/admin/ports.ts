@@ -1,6 +1,7 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Labels } from '../core/ownership.ts'
 import type { LabelRecord, Revocation, Soon } from '../core/ports.ts'
+import type { IdPattern } from '../core/route.ts'
 import type { ListedKey, Readiness, StatusReport } from './status.ts'
 
 /** Who a valid admin token names. */
@@ -72,7 +73,7 @@ export interface AdminOptions {
   /** The owner label's name in the policy in force. */
   readonly ownerLabel: () => string
   /** Patterns that ids of a resource kind may match besides the usual one: `id_pattern` of the routes in force. */
-  readonly idPatterns: (resource: string) => readonly RegExp[]
+  readonly idPatterns: (resource: string) => readonly IdPattern[]
   readonly revocations: { readonly append: (revocation: Revocation) => Promise<void> }
   readonly audit: { readonly commit: (event: AuditEvent) => Promise<void> }
   readonly metrics: AdminMetrics

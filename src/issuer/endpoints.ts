@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { routePath } from 'hono/route'
 
 export interface IssuerEndpointsOptions {
   /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
@@ -6,6 +7,8 @@ export interface IssuerEndpointsOptions {
   readonly jwks: () => { readonly keys: readonly object[] }
   /** Whether the listener itself speaks TLS, for HSTS. */
   readonly tls: boolean
+  /** Told of each request, by the document it was for (never its path), and how long it took in seconds. */
+  readonly observe?: (endpoint: string, seconds: number) => void
 }
 
 /** Seconds that upstreams may keep the key set; `publish_before` must be longer, so that none misses a new key. */
@@ -17,7 +20,7 @@ const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringi
  * What the issuer listener serves: discovery and keys, for upstreams that verify downstream tokens. Metadata
  * names what exists and no more; there is no token endpoint yet, and so none is named.
  */
-export function issuerEndpoints({ issuer, jwks, tls }: IssuerEndpointsOptions): Hono {
+export function issuerEndpoints({ issuer, jwks, tls, observe }: IssuerEndpointsOptions): Hono {
   const app = new Hono()
   const at = new URL(issuer).pathname.replace(/\/$/, '')
   const metadata = JSON.stringify({
@@ -30,7 +33,13 @@ export function issuerEndpoints({ issuer, jwks, tls }: IssuerEndpointsOptions): 
   })
 
   app.use(async (c, next) => {
+    const begun = performance.now()
     await next()
+    const template = routePath(c)
+    observe?.(
+      template === '' || template.endsWith('*') || c.req.method !== 'GET' ? 'other' : `GET ${template}`,
+      (performance.now() - begun) / 1000,
+    )
     c.res.headers.set('x-content-type-options', 'nosniff')
     c.res.headers.set('x-frame-options', 'DENY')
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')

@@ -30,14 +30,15 @@ export const own = (owners: OwnerLookup, condition: ResourceCondition): Stage<Au
       return asksLabels ? (condition(state, noLabels) ?? owned(state)) : owned(state)
     }
     const bypassed = state.principal.roles.some((role) => demand.bypass.has(role))
-    noteOwnership(state, `${demand.resource}:${id.id}`, bypassed ? 'bypassed' : 'no')
+    const resource = `${demand.resource}:${id.id}`
+    noteOwnership(state, resource, bypassed ? 'bypassed' : 'none')
     if (bypassed && !asksLabels) return owned(state)
     const settle = (found: LookedUp): Owned | Deny => {
       noteCache(state, found.cache)
       if (!bypassed) {
         const refusal = ownerRefusal(state, demand, found.labels)
+        noteOwnership(state, resource, refusal ? 'no' : 'yes')
         if (refusal) return refusal
-        noteOwnership(state, `${demand.resource}:${id.id}`, 'yes')
       }
       return asksLabels ? (condition(state, found.labels ?? noLabels) ?? owned(state)) : owned(state)
     }

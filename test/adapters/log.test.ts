@@ -133,7 +133,7 @@ describe('log bound', () => {
 })
 
 describe('audit trail', () => {
-  const trail = (decisions: 'none' | 'denials' | 'all', denialsPerSecond = 1000) => {
+  const trail = (decisions: 'none' | 'denials' | 'all', denialsPerSecond?: number) => {
     const events: AuditEvent[] = []
     let n = 0
     const { observe, close } = createAuditTrail({
@@ -141,7 +141,7 @@ describe('audit trail', () => {
       decisions,
       newId: () => `id-${++n}`,
       realm: 'default',
-      denialsPerSecond,
+      ...(denialsPerSecond === undefined ? {} : { denialsPerSecond }),
     })
     return { observe, close, events }
   }
@@ -199,5 +199,12 @@ describe('audit trail', () => {
     close()
     assert.equal(events.length, 6)
     assert.deepEqual(events.at(-1)?.detail, { count: 95 })
+  })
+
+  it('records 200 denials a second, unless told otherwise', () => {
+    const { observe, close, events } = trail('denials')
+    for (let i = 0; i < 250; i++) observe(observation({ reason: 'no_route', withoutRoute: true }))
+    close()
+    assert.equal(events.length, 201)
   })
 })

@@ -1,15 +1,18 @@
-import { equal, ok } from 'node:assert/strict'
+import { deepEqual, equal, ok } from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type NearCache, openNearCache } from '../../src/adapters/near-cache.ts'
+import { redisRevocations } from '../../src/adapters/redis-revocations.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { type Change, type LookedUp, type State, Unavailable } from '../../src/core/ports.ts'
 import { type RunningRedis, startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
+import { holdsUpFor } from './revocation-stall.ts'
 
 const settings = { size: 1000, ttlMs: 30_000, negativeTtlMs: 2000, maxStaleMs: 0 }
 const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
+const revocationsKey = 'postern:default:revocations'
 const key = (id: string) => `postern:default:labels:sandbox:${id}`
 
 describe('the feed of changes from Redis', function () {
@@ -95,6 +98,70 @@ describe('the feed of changes from Redis', function () {
       equal((await cache.labels(undefined, 'sandbox', 's')).labels?.get('agentcube.io/owner'), 'bob')
     })
   }
+
+  const revoke = (client: ReturnType<RunningRedis['client']>, targets: readonly string[], at = 99_999_999_999) => {
+    const pipeline = client.pipeline()
+    for (const target of targets) pipeline.xadd(revocationsKey, '*', 'level', 'token', 'target', target, 'at', '1', 'until', String(at))
+    return pipeline.exec()
+  }
+
+  it('takes one more revocation beside 50,000 without holding up the thread', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const all = Array.from({ length: 50_000 }, (_, i) => `jti-${i}`)
+    for (let i = 0; i < all.length; i += 10_000) await revoke(client, all.slice(i, i + 10_000))
+    await holdsUpFor(await open(redis.port))
+  })
+
+  it('reads revocations from the beginning where the stream may be another than before', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const state = await open(redis.port)
+    await revoke(client, ['before'])
+    const { cursor } = await state.revocations.list()
+    await client.flushdb()
+    // Its ids are lower than any that was seen: the clock of the new primary is behind.
+    await client.xadd(revocationsKey, '1-1', 'level', 'token', 'target', 'after', 'at', '1', 'until', '99999999999')
+    await until(
+      'the new stream',
+      async () => (await state.revocations.list(cursor)).entries.map(({ target }) => target).join() === 'after',
+      1000,
+    )
+  })
+
+  it('deletes revocations that concern nothing any more, and passes over what says nothing', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const state = await open(redis.port)
+    await revoke(client, ['old-1', 'old-2'], 5)
+    await client.xadd(revocationsKey, '*', 'level', 'nonsense')
+    await revoke(client, ['new'])
+    const { entries, cursor } = await state.revocations.list()
+    deepEqual(
+      entries.map(({ target }) => target),
+      ['new'],
+    )
+    await until('the deletion', async () => (await client.xlen(revocationsKey)) === 2, 1000)
+    deepEqual((await state.revocations.list(cursor)).entries, [])
+  })
+
+  it('looks for revocations that have expired since they were read', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const revocations = redisRevocations({ run: (commands) => commands(client) }, revocationsKey, 100)
+    await revoke(
+      client,
+      Array.from({ length: 1500 }, (_, i) => `brief-${i}`),
+      Date.now() / 1000 + 1,
+    )
+    await revoke(client, ['long'])
+    const first = await revocations.list()
+    deepEqual([first.entries.length, first.more], [1000, true])
+    equal(await client.xlen(revocationsKey), 1501)
+    await sleep(1100)
+    await revocations.list(first.cursor)
+    await until('the sweep', async () => (await client.xlen(revocationsKey)) === 1, 1000)
+  })
 
   it('ends with what is in Redis after a storm of changes and look-ups', async () => {
     const redis = await start()

@@ -2,7 +2,7 @@ import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createMemoryStore, openMemoryState } from '../../src/adapters/memory-state.ts'
 import { openRevocationList } from '../../src/adapters/revocation-list.ts'
-import { type Change, type Revocation, type RevocationStore, Unavailable } from '../../src/core/ports.ts'
+import { type Change, type Revocation, type RevocationPage, type RevocationStore, Unavailable } from '../../src/core/ports.ts'
 import type { Principal } from '../../src/core/principal.ts'
 import { until } from '../support/until.ts'
 
@@ -27,12 +27,15 @@ const entry = (more: Partial<Revocation>): Revocation => ({ level: 'token', targ
 async function setUp(stored: Revocation[] = []) {
   const listeners = new Set<(change: Change) => void>()
   const at = { now: 0, heard: 0 }
-  const state = { failing: false, reads: 0 }
+  const state = { failing: false, reads: 0, cursors: [] as (string | undefined)[] }
   const store: RevocationStore = {
-    list: async () => {
+    list: async (after) => {
       state.reads += 1
+      state.cursors.push(after)
       if (state.failing) throw new Unavailable('down')
-      return [...stored]
+      const start = Number(after ?? 0)
+      const entries = stored.slice(start, start + 3)
+      return { entries, cursor: String(start + entries.length), more: start + entries.length < stored.length } satisfies RevocationPage
     },
     append: async (revocation) => {
       if (state.failing) throw new Unavailable('down')
@@ -120,6 +123,20 @@ describe('revocation list', () => {
     deepEqual(heard, ['jti-2'])
   })
 
+  it('reads only what is new, page after page, and goes on where a reading failed', async () => {
+    const all = Array.from({ length: 7 }, (_, i) => entry({ target: `jti-${i}` }))
+    const { list, stored, tell, state } = await open(all)
+    equal(list.size(), 7)
+    deepEqual(state.cursors, [undefined, '3', '6'])
+    state.failing = true
+    stored.push(entry({ target: 'jti-7' }))
+    tell()
+    await until('a failure', () => state.reads > 3)
+    state.failing = false
+    await until('the eighth', () => list.check(principal({ tokenId: 'jti-7' }), nowMs) === 'revoked')
+    deepEqual([...new Set(state.cursors.slice(3))], ['7'])
+  })
+
   it('is unavailable when nothing was heard for max_staleness', async () => {
     const { list, at } = await open()
     at.now = 5000
@@ -167,7 +184,7 @@ describe('revocation list', () => {
 
   it('holds on to what state has forgotten', async () => {
     const { list, stored, tell, state } = await open([entry({})])
-    stored.length = 0
+    stored.splice(0, 1, entry({ target: 'another' }))
     const reads = state.reads
     tell()
     await until('a reading', () => state.reads > reads)

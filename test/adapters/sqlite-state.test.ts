@@ -4,11 +4,44 @@ import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
+import type { AuditEvent } from '../../src/core/audit-event.ts'
 import { type Change, type State, Unavailable } from '../../src/core/ports.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
+import { holdsUpFor } from './revocation-stall.ts'
 
 const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
+
+/** What the first version made of a new file. */
+const version1 = `
+CREATE TABLE labels (realm TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL,
+  PRIMARY KEY (realm, resource, id)) WITHOUT ROWID;
+CREATE TABLE revocations (realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
+  PRIMARY KEY (realm, level, target, at)) WITHOUT ROWID;
+CREATE INDEX revocations_until ON revocations (until);
+CREATE TABLE keys (realm TEXT NOT NULL, kid TEXT NOT NULL, algorithm TEXT NOT NULL, created_at REAL NOT NULL, active_at REAL NOT NULL,
+  retired_at REAL, private_key TEXT NOT NULL, PRIMARY KEY (realm, kid)) WITHOUT ROWID;
+CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
+CREATE UNIQUE INDEX audit_id ON audit (realm, id);
+CREATE TRIGGER audit_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, kind TEXT NOT NULL, resource TEXT, id TEXT);
+CREATE TRIGGER labels_insert AFTER INSERT ON labels BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'label', NEW.resource, NEW.id); END;
+CREATE TRIGGER labels_update AFTER UPDATE ON labels BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'label', NEW.resource, NEW.id); END;
+CREATE TRIGGER labels_delete AFTER DELETE ON labels BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (OLD.realm, 'label', OLD.resource, OLD.id); END;
+CREATE TRIGGER revocations_insert AFTER INSERT ON revocations BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'revocations', NULL, NULL); END;
+CREATE TRIGGER revocations_update AFTER UPDATE ON revocations BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'revocations', NULL, NULL); END;
+CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'keys', NULL, NULL); END;
+CREATE TRIGGER keys_update AFTER UPDATE ON keys BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'keys', NULL, NULL); END;
+CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN
+    INSERT INTO changes (realm, kind, resource, id) VALUES (OLD.realm, 'keys', NULL, NULL); END;
+PRAGMA application_id = 1886614638; PRAGMA user_version = 1;`
 
 describe('state in a SQLite file', () => {
   let folder: TemporaryFolder
@@ -71,11 +104,97 @@ describe('state in a SQLite file', () => {
     const path = folder.file('p.db')
     await (await open(path)).close()
     const newer = new DatabaseSync(path)
-    newer.exec('PRAGMA user_version = 2')
-    await refused(path, /has schema version 2, and this program knows 1/)
-    equal(newer.prepare('PRAGMA user_version').get()?.['user_version'], 2)
+    newer.exec('PRAGMA user_version = 3')
+    await refused(path, /has schema version 3, and this program knows 2/)
+    equal(newer.prepare('PRAGMA user_version').get()?.['user_version'], 3)
     newer.close()
   })
+
+  it('takes a file of schema version 1 along, with everything in it', async () => {
+    const path = folder.file('p.db')
+    writeFileSync(path, '', { mode: 0o600 })
+    const old = new DatabaseSync(path)
+    old.exec(version1)
+    const until = Math.floor(Date.now() / 1000) + 600
+    old.exec(`INSERT INTO labels VALUES ('default', 'sandbox', 's', '[["agentcube.io/owner","alice"]]');
+      INSERT INTO revocations VALUES ('default', 'token', 'jti-1', 1, ${until}), ('other', 'token', 'jti-2', 1, ${until});
+      INSERT INTO keys VALUES ('default', 'k', 'ES256', 1, 2, NULL, 'pem')`)
+    const event = { time: '2026-01-01T00:00:00.000Z', realm: 'default' } as const
+    const events: AuditEvent[] = [
+      { ...event, id: 'a', type: 'decision', outcome: 'deny' },
+      { ...event, id: 'b', type: 'key_rotated', outcome: 'success' },
+      { ...event, id: 'c', type: 'decision', outcome: 'allow' },
+    ]
+    for (const each of events)
+      old.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?)').run('default', each.id, JSON.stringify(each))
+    old.close()
+    const state = await open()
+    deepEqual(await state.labels.read('sandbox', 's'), { labels: owned('alice') })
+    deepEqual((await state.revocations.list()).entries, [{ level: 'token', target: 'jti-1', at: 1, until }])
+    equal((await state.keys.list()).length, 1)
+    deepEqual(await state.audit.tail(10), events)
+    const heard: Change[] = []
+    state.feed.subscribe((change) => heard.push(change))
+    await state.revocations.append({ level: 'token', target: 'jti-1', at: 1, until: until + 1 })
+    ok(heard.some(({ kind }) => kind === 'revocations'))
+    await state.audit.commit({ ...event, id: 'd', type: 'decision', outcome: 'deny' })
+    const now = new DatabaseSync(path)
+    equal(now.prepare('PRAGMA user_version').get()?.['user_version'], 2)
+    const ids = (table: string) =>
+      now
+        .prepare(`SELECT id FROM ${table} ORDER BY seq`)
+        .all()
+        .map(({ id }) => id)
+    deepEqual([ids('audit'), ids('audit_decisions')], [['b'], ['a', 'c', 'd']])
+    now.close()
+  })
+
+  it('keeps about so many decisions of its realm, and takes none from another', async () => {
+    const small = await openSqliteState({ path: folder.file('p.db'), realm: 'small', decisionsKept: 300 })
+    opened.push(small)
+    const state = await open()
+    const event = (n: number): AuditEvent => ({ id: `${n}`, time: '', type: 'decision', outcome: 'deny', realm: '' })
+    for (let n = 0; n < 50; n++) state.audit.append(event(n))
+    await state.audit.tail(1)
+    for (let round = 0; round < 10; round++) {
+      for (let n = 0; n < 1000; n++) small.audit.append(event(round * 1000 + n))
+      await small.audit.tail(1)
+    }
+    await small.audit.commit(event(10_000))
+    const kept = await small.audit.tail(100_000)
+    ok(kept.length >= 300 && kept.length <= 303, `${kept.length} kept`)
+    equal(kept.at(-1)?.id, '10000')
+    equal((await state.audit.tail(100_000)).length, 50)
+  })
+
+  it('finds a revocation that somebody else wrote or changed', async () => {
+    const state = await open()
+    await state.revocations.append({ level: 'token', target: 'a', at: 1, until: 99_999_999_999 })
+    await state.revocations.append({ level: 'token', target: 'b', at: 1, until: 99_999_999_999 })
+    const { cursor } = await state.revocations.list()
+    const other = new DatabaseSync(folder.file('p.db'))
+    const heard: Change[] = []
+    state.feed.subscribe((change) => heard.push(change))
+    other.exec(`UPDATE revocations SET level = 'subject' WHERE target = 'a'`)
+    await until('the change', () => heard.some(({ kind }) => kind === 'revocations'), 1000)
+    const changed = await state.revocations.list(cursor)
+    deepEqual(changed.entries, [{ level: 'subject', target: 'a', at: 1, until: 99_999_999_999 }])
+    other.exec(`INSERT INTO revocations (realm, level, target, at, until) VALUES ('default', 'token', 'c', 1, 99999999999)`)
+    other.close()
+    deepEqual(
+      (await state.revocations.list(changed.cursor)).entries.map(({ target }) => target),
+      ['c'],
+    )
+  })
+
+  it('takes one more revocation beside 50,000 without holding up the thread', async () => {
+    const state = await open()
+    const other = new DatabaseSync(folder.file('p.db'))
+    other.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+      INSERT INTO revocations (realm, level, target, at, until) SELECT 'default', 'token', 'jti-' || i, 1, 99999999999 FROM n`)
+    other.close()
+    await holdsUpFor(state)
+  }).timeout(20_000)
 
   it('refuses a realm that would not stay inside its keys', async () => {
     for (const realm of ['', 'a:b', '../x', 'x'.repeat(129)])
@@ -86,7 +205,7 @@ describe('state in a SQLite file', () => {
     const state = await open()
     await state.labels.write('sandbox', 's', owned('alice'))
     deepEqual(state.labels.read('sandbox', 's'), { labels: owned('alice') })
-    deepEqual(state.revocations.list(), [])
+    deepEqual(state.revocations.list(), { entries: [], cursor: '0', more: false })
   })
 
   it('hears of another process, and lets it write at the same time', async () => {
@@ -139,7 +258,8 @@ describe('state in a SQLite file', () => {
     const state = await open()
     await state.audit.commit({ id: 'a', time: '', type: 'decision', outcome: 'deny', realm: 'default' })
     const other = new DatabaseSync(folder.file('p.db'))
-    throws(() => other.exec(`UPDATE audit SET event = '{}'`), /append-only/)
+    await state.audit.commit({ id: 'b', time: '', type: 'key_rotated', outcome: 'success', realm: 'default' })
+    for (const table of ['audit', 'audit_decisions']) throws(() => other.exec(`UPDATE ${table} SET event = '{}'`), /append-only/)
     other.close()
   })
 
@@ -147,7 +267,7 @@ describe('state in a SQLite file', () => {
     const state = await open()
     await state.labels.write('sandbox', 's', owned('alice'))
     const other = new DatabaseSync(folder.file('p.db'))
-    other.exec(`CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'broken'); END`)
+    other.exec(`CREATE TRIGGER broken BEFORE INSERT ON audit_decisions BEGIN SELECT RAISE(ABORT, 'broken'); END`)
     const event = { time: '', type: 'decision', outcome: 'deny', realm: 'default' } as const
     state.audit.append({ ...event, id: 'appended' })
     await rejects(state.audit.commit({ ...event, id: 'committed' }), Unavailable)

@@ -15,7 +15,7 @@ describe('admin listener', () => {
   let at: Fixture
   let token: string
   before(async () => {
-    at = await open((plain) => ({ idPatterns: (resource) => (resource === 'odd' ? [/[a-z]+:[a-z]+/] : plain.idPatterns(resource)) }))
+    at = await open((plain) => ({ idPatterns: (resource) => (resource === 'odd' ? [/^[a-z]+:[a-z]+$/] : plain.idPatterns(resource)) }))
     token = await at.login()
   })
   // A test that fails must not leave a server behind.
@@ -300,7 +300,7 @@ describe('admin listener', () => {
       for (const level of ['token', 'subject'] as const) {
         const answer = await at.ask('/v1/revoke', { method: 'POST', token, body: { level, target: `${level}-1` } })
         assert.deepEqual([answer.status, answer.json], [200, { revoked: true, level, target: `${level}-1` }])
-        const entry = (await at.state.revocations.list()).find(({ target }) => target === `${level}-1`)
+        const entry = (await at.state.revocations.list()).entries.find(({ target }) => target === `${level}-1`)
         assert.ok(entry && entry.level === level && Math.abs(entry.at - Date.now() / 1000) < 5 && entry.until > entry.at + 86_400)
         const [event] = await at.state.audit.tail(1)
         assert.deepEqual([event?.type, event?.target, event?.detail], ['token_revoked', `${level}-1`, { level }])

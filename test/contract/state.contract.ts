@@ -1,12 +1,14 @@
-import { deepEqual, equal, ok } from 'node:assert/strict'
+import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
-import type { Change, Revocation, State, StoredKey } from '../../src/core/ports.ts'
+import type { Change, Revocation, RevocationStore, State, StoredKey } from '../../src/core/ports.ts'
 import { until } from '../support/until.ts'
 
 /** One place where state is kept, that any number of handles may open. */
 export interface Place {
   readonly open: (realm: string) => Promise<State>
+  /** Opens a handle that keeps so many decisions, about. */
+  readonly openSmall: (realm: string, decisionsKept: number) => Promise<State>
   /** Writes the label past every handle, as a platform or an operator would; absent where there is no other way in. */
   readonly writeStraight?: (realm: string, resource: string, id: string, name: string, value: string) => Promise<void>
   /** Makes the labels end by themselves in so many milliseconds; absent where nothing expires. */
@@ -35,6 +37,29 @@ const revocation = (target: string, more: Partial<Revocation> = {}): Revocation 
   until: now() + 600,
   ...more,
 })
+
+const decision = (n: number): AuditEvent => ({
+  id: `decision-${String(n).padStart(6, '0')}`,
+  time: new Date(1_800_000_000_000 + n).toISOString(),
+  type: 'decision',
+  outcome: 'deny',
+  realm: 'default',
+})
+
+/** All pages after a cursor. */
+async function listAll(revocations: RevocationStore, after?: string): Promise<{ entries: Revocation[]; cursor: string; longest: number }> {
+  const entries: Revocation[] = []
+  let longest = 0
+  for (let cursor = after; ; ) {
+    const page = await revocations.list(cursor)
+    entries.push(...page.entries)
+    longest = Math.max(longest, page.entries.length)
+    if (!page.more) return { entries, cursor: page.cursor, longest }
+    notEqual(page.cursor, cursor)
+    cursor = page.cursor
+  }
+}
+const targets = (entries: readonly Revocation[]) => entries.map(({ target }) => target)
 
 /** What every driver of the port State must do. */
 export function stateContract(name: string, prepare: () => Promise<Place>): void {
@@ -122,7 +147,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       await one.keys.replace([], [key('one')])
       await one.audit.commit(event(1))
       equal(await two.labels.read('sandbox', 's'), undefined)
-      deepEqual(await two.revocations.list(), [])
+      deepEqual((await two.revocations.list()).entries, [])
       deepEqual(await two.keys.list(), [])
       deepEqual(await two.audit.tail(10), [])
       await sleep(300)
@@ -210,7 +235,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       await revocations.append(revocation('old', { at: now() - 100, until: now() - 10 }))
       await revocations.append(revocation('jti 1 – ü'))
       await revocations.append(subject)
-      const listed = [...(await revocations.list())].sort((a, b) => (a.target < b.target ? -1 : 1))
+      const listed = [...(await revocations.list()).entries].sort((a, b) => (a.target < b.target ? -1 : 1))
       deepEqual(
         listed.map(({ level, target }) => [level, target]),
         [
@@ -225,8 +250,47 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       const [one, two] = [await open(), await open()]
       await two.revocations.list()
       await one.revocations.append(revocation('everywhere'))
-      ok((await two.revocations.list()).some(({ target }) => target === 'everywhere'))
+      ok(targets((await two.revocations.list()).entries).includes('everywhere'))
     })
+
+    it('lists only what was appended since, by whichever handle', async () => {
+      const [one, two] = [await open('since'), await open('since')]
+      const none = await one.revocations.list()
+      deepEqual([none.entries, none.more], [[], false])
+      await two.revocations.append(revocation('first'))
+      await one.revocations.append(revocation('second'))
+      const both = await listAll(one.revocations, none.cursor)
+      deepEqual(targets(both.entries), ['first', 'second'])
+      const nothing = await listAll(one.revocations, both.cursor)
+      deepEqual(nothing.entries, [])
+      await two.revocations.append(revocation('expired', { at: now() - 100, until: now() - 10 }))
+      await two.revocations.append(revocation('third'))
+      deepEqual(targets((await listAll(one.revocations, nothing.cursor)).entries), ['third'])
+      deepEqual(targets((await listAll(one.revocations)).entries), ['first', 'second', 'third'])
+    })
+
+    it('tells an entry again that is to last longer', async () => {
+      const { revocations } = await open('longer')
+      const [short, long] = [revocation('jti', { at: 1 }), revocation('jti', { at: 1, until: now() + 6000 })]
+      await revocations.append(short)
+      await revocations.append(revocation('other'))
+      const { cursor } = await listAll(revocations)
+      await revocations.append(long)
+      deepEqual((await listAll(revocations, cursor)).entries, [long])
+      // The shorter one takes nothing away.
+      await revocations.append(short)
+      equal(Math.max(...(await listAll(revocations)).entries.filter(({ target }) => target === 'jti').map((e) => e.until)), long.until)
+    })
+
+    it('lists a long list in pages, whole and in order', async () => {
+      const { revocations } = await open('pages')
+      const all = Array.from({ length: 2500 }, (_, i) => `jti-${i}`)
+      for (let i = 0; i < all.length; i += 100)
+        await Promise.all(all.slice(i, i + 100).map((target) => revocations.append(revocation(target))))
+      const { entries, longest } = await listAll(revocations)
+      deepEqual(targets(entries), all)
+      ok(longest <= 1000, `${longest} at once`)
+    }).timeout(30_000)
 
     it('keeps labels, revocations, keys and audit after every handle closed', async function () {
       if (!place.survives) return this.skip()
@@ -239,10 +303,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       await first.close()
       const again = await open('durable')
       deepEqual((await again.labels.read('sandbox', 'd'))?.labels, owned('alice'))
-      deepEqual(
-        (await again.revocations.list()).map(({ target }) => target),
-        ['durable'],
-      )
+      deepEqual(targets((await again.revocations.list()).entries), ['durable'])
       deepEqual(await again.keys.list(), [key('durable')])
       deepEqual(await again.audit.tail(10), [event(1), event(2)])
     })
@@ -273,6 +334,41 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       )
       deepEqual(await audit.tail(2), [event(50), event(51)])
       deepEqual(await audit.tail(0), [])
+    })
+
+    it('never lets decisions push out other events, and bounds decisions alone', async () => {
+      const { audit } = await place.openSmall('flood', 100).then((state) => {
+        opened.push(state)
+        return state
+      })
+      await audit.commit(event(0))
+      for (let n = 0; n < 12_000; n++) {
+        if (n === 6000) await audit.commit(event(1))
+        audit.append(decision(n))
+        if (n % 500 === 0) await audit.tail(1)
+      }
+      await audit.tail(1)
+      // Trimming goes on by and by.
+      for (let n = 12_000; n < 12_050; n++) await audit.commit(decision(n))
+      const tail = await audit.tail(20_000)
+      deepEqual(
+        tail.filter(({ type }) => type !== 'decision').map(({ id }) => id),
+        ['event-0', 'event-1'],
+      )
+      const kept = tail.filter(({ type }) => type === 'decision')
+      equal(kept.at(-1)?.id, decision(12_049).id)
+      ok(kept.length >= 100 && kept.length <= 10_000, `${kept.length} decisions kept`)
+    }).timeout(30_000)
+
+    it('tells decisions and other events in the order of their time', async () => {
+      const { audit } = await open('merged')
+      const at = (n: number): AuditEvent => ({ ...event(n), time: new Date(1_800_000_000_000 + n).toISOString() })
+      const events = [decision(1), at(2), decision(3), decision(4), at(5), at(6), decision(7)]
+      for (const each of events) audit.append(each)
+      deepEqual(await audit.tail(100), events)
+      deepEqual(await audit.tail(3), events.slice(-3))
+      await audit.commit(at(8))
+      deepEqual(await audit.tail(2), [decision(7), at(8)])
     })
 
     it('has appended events in state within a second, by itself', async () => {

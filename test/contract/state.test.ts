@@ -9,7 +9,8 @@ import { type Place, stateContract } from './state.contract.ts'
 
 stateContract('memory', async () => {
   const store = createMemoryStore()
-  return { open: (realm) => openMemoryState({ realm, store }), survives: true, close: async () => {} }
+  const open = (realm: string) => openMemoryState({ realm, store })
+  return { open, openSmall: open, survives: true, close: async () => {} }
 })
 
 stateContract('SQLite file', async () => {
@@ -17,6 +18,7 @@ stateContract('SQLite file', async () => {
   const path = folder.file('state/postern.db')
   return {
     open: (realm) => openSqliteState({ path, realm }),
+    openSmall: (realm, decisionsKept) => openSqliteState({ path, realm, decisionsKept }),
     writeStraight: async (realm, resource, id, name, value) => {
       const database = new DatabaseSync(path)
       database
@@ -33,6 +35,7 @@ async function redisPlace(url: string, stop: () => Promise<void>): Promise<Place
   const client = new Redis(url, { protocol: 2 })
   return {
     open: (realm) => openRedisState({ place: { url }, realm }),
+    openSmall: (realm, decisionsKept) => openRedisState({ place: { url }, realm, decisionsKept }),
     writeStraight: async (realm, resource, id, name, value) =>
       void (await client.hset(`postern:${realm}:labels:${resource}:${id}`, name, value)),
     expire: async (realm, resource, id, ms) => void (await client.pexpire(`postern:${realm}:labels:${resource}:${id}`, ms)),

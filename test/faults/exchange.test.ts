@@ -96,7 +96,7 @@ describe('a token endpoint that fails', function () {
       const asked = endpoint.asked()
       const began = performance.now()
       await denied(await ask(await somebody()), 503, 'exchange_unavailable')
-      assert.ok(performance.now() - began < 250, 'an open breaker answers at once')
+      assert.ok(performance.now() - began < 500, 'an open breaker answers at once')
       assert.equal(endpoint.asked(), asked, 'and asks nobody')
 
       assert.equal((await ask(alice)).status, 200, 'a token in memory is good')

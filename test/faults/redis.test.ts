@@ -121,7 +121,7 @@ describe('Redis that fails under load', function () {
     within(of('intruder', 0, breakingAt), ['403 not_owner'])
     within(of('plain', 0, breakingAt), ['200 ok'])
     // … routes that need no owner go on until max_staleness, and not longer …
-    within(of('plain', 0, breakingAt + maxStaleness - 500), ['200 ok'])
+    within(of('plain', 0, breakingAt + maxStaleness - 800), ['200 ok'])
     within(of('plain', brokenAt + maxStaleness + 200, mendedAt), [noRevocation])
     // … and those of owners at most until the loss must have been noticed.
     within(of('owner', brokenAt + noticed, mendedAt), [noOwner, noRevocation])

@@ -64,4 +64,12 @@ describe('issuer endpoints', () => {
     assert.ok(!(await answer.text()).includes('secret'))
     assert.equal(answer.headers.get('cache-control'), 'no-store')
   })
+
+  it('tells which document was asked for, never the path', async () => {
+    const seen: string[] = []
+    const watched = issuerEndpoints({ issuer, jwks: () => ({ keys: [] }), tls: false, observe: (endpoint) => seen.push(endpoint) })
+    for (const path of ['/jwks.json', '/secret-path']) await watched.request(path)
+    await watched.request('/jwks.json', { method: 'POST' })
+    assert.deepEqual(seen, ['GET /jwks.json', 'other', 'other'])
+  })
 })

@@ -348,7 +348,7 @@ describe('own', () => {
       'not_owner no',
     ],
     ['a bypass role', mustNotAsk, demand(), {}, { roles: ['admin'] }, 'ok bypassed'],
-    ['state down', down, demand(), {}, {}, 'owner_unavailable no'],
+    ['state down', down, demand(), {}, {}, 'owner_unavailable none'],
     ['state down, bypassed', down, demand(), {}, { roles: ['admin'] }, 'ok bypassed'],
     ['an id outside the pattern', owners('alice'), demand(), { path: '/a/s%20s' }, {}, 'bad_request none'],
     [
