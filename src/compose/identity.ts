@@ -46,7 +46,8 @@ function validatorOf(entry: Entry, { jwks, issuer, onKeys, keys: offline }: Iden
         },
       }
       if (entry.verified_by === 'envoy') {
-        return oidcByEnvoy({ ...rules, metadataKey: entry.metadata_key ?? entry.name, forward: entry.forward })
+        const { forward, algorithms } = entry
+        return oidcByEnvoy({ ...rules, metadataKey: entry.metadata_key ?? entry.name, forward, algorithms })
       }
       const { refresh, stale_for, timeout } = entry.jwks
       const options = { issuer: entry.issuer, algorithms: entry.algorithms, refreshMs: refresh, staleForMs: stale_for, timeoutMs: timeout }

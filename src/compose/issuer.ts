@@ -1,8 +1,10 @@
 import { encryptedKeyStore, KeyCipherError, keyCipher, readEncryptionKey } from '../adapters/key-cipher.ts'
+import type { Metrics } from '../adapters/metrics.ts'
 import type { Settings } from '../config/schema.ts'
 import { type State, Unavailable } from '../core/ports.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import { adminTokens } from '../issuer/admin-token.ts'
+import { issuerEndpoints } from '../issuer/endpoints.ts'
 import { type KeyRing, openKeyRing } from '../issuer/key-ring.ts'
 import { createMint, type Mint } from '../issuer/mint.ts'
 import { UnreadableKey } from '../issuer/signing-key.ts'
@@ -59,7 +61,8 @@ export async function openIssuer(settings: Settings, state: State, onFault: (cau
   const openLater = (): void => {
     timer = setTimeout(() => {
       open().catch((cause: unknown) => {
-        onFault(cause)
+        // That state does not answer was told when it began.
+        if (!(cause instanceof Unavailable)) onFault(cause)
         if (!closed) openLater()
       })
     }, retryMs)
@@ -105,4 +108,15 @@ function encryptionKey(text: string): Buffer {
   } catch (cause) {
     throw new StartRefused([`issuer.keys.encryption_key: ${cause instanceof Error ? cause.message : 'cannot be read'}`])
   }
+}
+
+/** What the issuer listener serves; undefined where the policy names none. */
+export function composeEndpoints({ url, ring }: IssuerParts, { listen }: Settings, metrics: Pick<Metrics, 'request'>) {
+  if (!listen.issuer) return undefined
+  return issuerEndpoints({
+    issuer: url,
+    jwks: () => ring()?.jwks() ?? { keys: [] },
+    tls: listen.issuer.tls.mode !== 'none',
+    observe: metrics.request,
+  })
 }

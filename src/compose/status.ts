@@ -1,6 +1,6 @@
 import type { Condition, StatusReport } from '../admin/status.ts'
-import type { Loaded } from '../config/read.ts'
 import { feedTrustMs, type State } from '../core/ports.ts'
+import type { InForce } from './in-force.ts'
 import type { IssuerParts } from './issuer.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 
@@ -10,10 +10,8 @@ export interface StatusNeeds {
   readonly state: State
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
-  readonly loaded: () => Loaded
-  readonly since: () => Date
+  readonly inForce: InForce
   readonly ready: () => boolean
-  readonly reloadFault: () => { readonly time: string; readonly sentences: readonly string[] } | undefined
 }
 
 /** What an acknowledged revocation relies on, for each kind of state. */
@@ -25,16 +23,16 @@ const durability = {
 
 /** Puts together what `/status` tells. */
 export function statusOf(needs: StatusNeeds): StatusReport {
-  const { state, rulings } = needs
-  const { settings, revision, warnings, policy } = needs.loaded()
+  const { state, rulings, inForce } = needs
+  const { settings, revision, warnings, policy } = inForce.loaded()
   const fault = state.fault()
   const age = performance.now() - state.feed.heardAt()
-  const reloadFault = needs.reloadFault()
+  const reloadFault = inForce.reloadFault()
   return {
     version: needs.version,
     realm: settings.realm,
     revision,
-    since: needs.since().toISOString(),
+    since: inForce.since().toISOString(),
     started: needs.started.toISOString(),
     uptime_seconds: Math.floor((Date.now() - needs.started.getTime()) / 1000),
     ready: needs.ready(),

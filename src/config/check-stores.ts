@@ -29,11 +29,25 @@ export function checkStores(draft: Draft, report: Report): void {
       ['ownership', 'cache', 'max_stale'],
       `expected at most revocation.max_staleness (${durationText(sections.revocation.max_staleness)})`,
     )
+  checkRedisTls(draft, report)
   checkKeys(draft, report)
   checkAudiences(draft, report)
 }
 
 const noValidator = (name: string): string => `there is no validator "${name}": expected a name of those under identity`
+
+/** Files that would not be used must not look as if the connection were private. */
+function checkRedisTls({ sections: { state } }: Draft, report: Report): void {
+  if (state.kind !== 'redis' || !state.tls) return
+  const path = ['state', 'redis', 'tls']
+  if (state.url.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in url', { at: 'key' })
+  for (const [one, other] of [
+    ['cert', 'key'],
+    ['key', 'cert'],
+  ] as const)
+    if (state.tls[one] !== undefined && state.tls[other] === undefined)
+      report([...path, other], `"${other}" is missing: expected a PEM file, as ${one} is given`)
+}
 
 function checkKeys({ sections, named }: Draft, report: Report): void {
   const { keys } = sections.issuer

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { type JsonObject, sameJson } from '../core/json.ts'
+import { isSignatureAlgorithm, type SignatureAlgorithm } from '../core/jws.ts'
 import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
@@ -11,6 +12,8 @@ export interface OidcEnvoyOptions extends ClaimRules {
   readonly metadataKey: string
   /** Whether that provider forwards the token; then it must be there. */
   readonly forward: boolean
+  /** Signature algorithms that a token may name; looked at where the token itself arrives. */
+  readonly algorithms: readonly SignatureAlgorithm[]
   /** How many principals are remembered; 10,000 unless given. */
   readonly remember?: number
 }
@@ -44,6 +47,8 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
       const jwt = credential.jwt
       if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
       if (!isAccessType(jwt.header['typ'])) return deny('invalid_credential', 'typ says another kind of token')
+      const { alg } = jwt.header
+      if (!isSignatureAlgorithm(alg) || !options.algorithms.includes(alg)) return deny('invalid_credential', 'its alg is not admitted')
       if (Object.hasOwn(jwt.header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
       if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
     }

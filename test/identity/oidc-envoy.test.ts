@@ -16,6 +16,7 @@ const options: OidcEnvoyOptions = {
   mayAssert: undefined,
   metadataKey: 'users',
   forward: false,
+  algorithms: ['ES256'],
 }
 const good: JsonObject = {
   iss: 'https://idp.example',
@@ -54,6 +55,12 @@ describe('oidc, verified by envoy', () => {
       expiresAt: t + 300,
       endUser: 'alice@example',
     })
+  })
+
+  it('looks at the algorithm of a token that arrives beside it', () => {
+    assert.equal(ask(good, bearer(good, { ...header, alg: 'ES384' })), 'invalid_credential')
+    admitted(ask(good, bearer(good, { ...header, alg: 'ES384' }), { algorithms: ['ES256', 'ES384'] }))
+    admitted(ask(good))
   })
 
   const verdicts: [string, JsonObject, string][] = [

@@ -1,0 +1,24 @@
+import type { MetricSources } from '../adapters/metrics.ts'
+import type { State } from '../core/ports.ts'
+import type { CountingHandler } from '../wire/check-handler.ts'
+import { breakersOf, type Rulings } from './rulings.ts'
+
+/** What metrics are read from when somebody scrapes; filled in as the service is put together. */
+export interface Measured {
+  state?: State
+  rulings?: Rulings
+  handler?: CountingHandler
+}
+
+export const metricSources = (parts: Measured): MetricSources => ({
+  caches: () => {
+    if (!parts.rulings) return {}
+    const { owners, tokens } = parts.rulings
+    const { hits, misses, size } = tokens.stats()
+    return { owner: { hits: owners.hits(), misses: owners.misses(), size: owners.size() }, token: { hits, misses, size } }
+  },
+  breakers: () => (parts.rulings ? breakersOf(parts.rulings) : {}),
+  feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
+  stateUp: () => parts.state?.fault() === undefined,
+  inFlight: () => parts.handler?.inFlight() ?? 0,
+})
