@@ -1,7 +1,8 @@
 /**
  * Compiles proto/served.proto, with the official files that it imports, into proto/served.json: the JSON form of
  * protobufjs, for `fromJSON` of @grpc/proto-loader. Field names stay as in the .proto files (keepCase), as Envoy's
- * documentation and gRPC reflection write them. Only what the served services reach is kept, without comments.
+ * documentation and gRPC reflection write them. Only what the served services reach is kept, without comments. Beside it
+ * stand the file descriptors that reflection hands out.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -22,6 +23,7 @@ const loader = createRequire(import.meta.url).resolve('@grpc/proto-loader')
 const fromLoader = createRequire(loader)
 fromLoader(loader)
 const protobuf = fromLoader('protobufjs')
+const { FileDescriptorProto } = fromLoader('protobufjs/ext/descriptor')
 
 const root = new protobuf.Root()
 root.resolvePath = (/** @type {string} */ _origin, /** @type {string} */ target) => {
@@ -41,7 +43,7 @@ for (const name of services) keep(root.lookupService(name))
 const json = prune(root.toJSON({ keepComments: false }), '')
 
 const target = join(checkout, 'proto/served.json')
-const text = `${JSON.stringify(json)}\n`
+const text = `${JSON.stringify({ root: json, descriptors: descriptors(json) })}\n`
 if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
   writeFileSync(`${target}.${process.pid}`, text)
   renameSync(`${target}.${process.pid}`, target)
@@ -101,4 +103,73 @@ function plain(node) {
     Object.assign(copy, { [key]: left })
   }
   return copy
+}
+
+/**
+ * Descriptors as a reflection client (grpcurl, say) needs them. Those of protobufjs name no imports, write types relative to
+ * their package, and do not name the entries of maps as protoc does: a client in Go refuses each of these.
+ * @param {any} pruned
+ * @returns {string[]} FileDescriptorProto messages in base64, one a package
+ */
+function descriptors(pruned) {
+  const { file: files } = protobuf.Root.fromJSON(pruned).resolveAll().toDescriptor('proto3')
+  /** @type {Map<string, string>} full name of a message or enum → its file */
+  const places = new Map()
+  for (const file of files) {
+    eachMessage(file, file.package, (message) => nameMapEntries(message))
+    const declare = (/** @type {any} */ holder, /** @type {string} */ scope) => {
+      for (const { name } of [...(holder.messageType ?? holder.nestedType ?? []), ...(holder.enumType ?? [])])
+        places.set(`${scope}.${name}`, file.name)
+    }
+    declare(file, file.package)
+    eachMessage(file, file.package, declare)
+  }
+  for (const file of files) {
+    const imports = new Set()
+    const absolute = (/** @type {string} */ type, /** @type {string} */ scope) => {
+      const name = resolved(type, scope, places)
+      imports.add(places.get(name))
+      return `.${name}`
+    }
+    eachMessage(file, file.package, (message, scope) => {
+      for (const field of message.field) if (field.typeName) field.typeName = absolute(field.typeName, scope)
+    })
+    for (const method of (file.service ?? []).flatMap((/** @type {any} */ service) => service.method)) {
+      method.inputType = absolute(method.inputType, file.package)
+      method.outputType = absolute(method.outputType, file.package)
+    }
+    imports.delete(file.name)
+    file.dependency = [...imports].sort()
+  }
+  return files.map((/** @type {any} */ file) => Buffer.from(FileDescriptorProto.encode(file).finish()).toString('base64'))
+}
+
+/** @param {any} holder a file or message @param {string} scope its full name @param {(message: any, scope: string) => void} visit */
+function eachMessage(holder, scope, visit) {
+  for (const message of holder.messageType ?? holder.nestedType ?? []) {
+    const name = `${scope}.${message.name}`
+    visit(message, name)
+    eachMessage(message, name, visit)
+  }
+}
+
+/** The entries of a map `some_field` are messages named `SomeFieldEntry`. @param {any} message */
+function nameMapEntries(message) {
+  for (const entry of message.nestedType ?? []) {
+    if (!entry.options?.mapEntry) continue
+    const field = message.field.find((/** @type {any} */ candidate) => candidate.typeName?.split('.').at(-1) === entry.name)
+    const camel = field.name.replaceAll(/(?:^|_)([a-z0-9])/g, (/** @type {string} */ _, /** @type {string} */ first) => first.toUpperCase())
+    entry.name = `${camel}Entry`
+    field.typeName = entry.name
+  }
+}
+
+/** Looks a type up from the innermost scope outwards. @param {string} type @param {string} scope @param {Map<string, string>} places */
+function resolved(type, scope, places) {
+  if (type.startsWith('.')) return type.slice(1)
+  for (let outer = scope; ; outer = outer.slice(0, Math.max(0, outer.lastIndexOf('.')))) {
+    const name = outer === '' ? type : `${outer}.${type}`
+    if (places.has(name)) return name
+    if (outer === '') throw new Error(`${type} is not found from ${scope}`)
+  }
 }

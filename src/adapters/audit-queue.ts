@@ -15,6 +15,7 @@ export interface AuditQueueOptions {
   readonly retryMs?: number
 }
 
+/** The queue before the audit trail. */
 export interface AuditQueue extends Pick<AuditSink, 'append' | 'commit'> {
   /** Writes what is queued; resolves when there is nothing left or writing failed. */
   readonly flush: () => Promise<void>

@@ -16,6 +16,7 @@ export interface AuditTrailOptions {
   readonly denialsPerSecond?: number
 }
 
+/** The observer that writes the audit trail. */
 export interface AuditTrail {
   readonly observe: Observer
   /** Records the count that is still owed. */

@@ -24,7 +24,7 @@ function principalPart(principal: Principal): string {
 }
 
 /**
- * Names everything that a downstream token depends on (design, section 7), so that no two requests that
+ * Names everything that a downstream token depends on, so that no two requests that
  * deserve different tokens can share one. JSON keeps the parts apart whatever they hold.
  */
 export function tokenKey(settings: KeySettings, { principal, workload, audience, scope, ttl, resource, via }: TokenRequest): string {

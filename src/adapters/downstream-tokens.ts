@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { DownstreamTokens, TokenAnswer, TokenRequest } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 import { tokenKey } from './downstream-key.ts'
+import { createKeptTokens, type KeptToken } from './kept-tokens.ts'
 import type { StsClient } from './sts-client.ts'
 
 /** Mints in process; undefined where the principal's own credential has ended. `expiresAt` in seconds since the epoch. */
@@ -26,6 +27,7 @@ export interface DownstreamOptions {
   readonly maxPending?: number
 }
 
+/** Downstream tokens, made and kept near. */
 export interface DownstreamCache extends DownstreamTokens {
   readonly configure: (settings: DownstreamSettings) => void
   /** Drops what was made for these principals, and what is being made for them; returns how many tokens went. */
@@ -44,20 +46,6 @@ export interface DownstreamStats {
   readonly breakers: ReadonlyMap<string, ReturnType<StsClient['breaker']>>
 }
 
-interface Kept {
-  readonly token: string
-  readonly principal: Principal
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number
-  readonly renewAt: number
-  /** It lives as long as the principal's credential lets it: a new one would live no longer. */
-  readonly final: boolean
-  /** Milliseconds since the epoch of the last renewal that failed. */
-  failedAt: number
-  /** The last renewal found the token endpoint out of reach: waiting for another would only spend the caller's deadline. */
-  outage: boolean
-}
-
 interface Pending {
   readonly principal: Principal
   readonly answer: Promise<TokenAnswer>
@@ -70,9 +58,6 @@ const leastLeftMs = 5000
 /** A refusal is remembered this long, so that a flood of refused requests does not become one at the token endpoint. */
 const refusalMs = 1000
 const renewalPauseMs = 1000
-/** How often tokens that have ended are dropped: without it, as many as fit would stay for good. */
-const sweepMs = 10_000
-const skewMs = 60_000
 
 /**
  * Downstream tokens, kept near: at once from memory or from the issuer in process, by one exchange at a time
@@ -81,38 +66,16 @@ const skewMs = 60_000
 export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
   const { maxPending = 1000 } = options
   let settings = options.settings
-  const kept = new LRUCache<string, Kept>({ max: options.max ?? 100_000 })
+  const kept = createKeptTokens(options.max ?? 100_000)
   const refusals = new LRUCache<string, { readonly detail: string; readonly until: number }>({ max: 10_000 })
   const pending = new Map<string, Pending>()
   const counts = { hits: 0, misses: 0, renewals: 0 }
-  let sweptAt = Number.NEGATIVE_INFINITY
-
-  const sweep = (now: number): void => {
-    if (Math.abs(now - sweptAt) < sweepMs) return
-    sweptAt = now
-    for (const [key, entry] of kept.entries()) if (entry.expiresAt <= now) kept.delete(key)
-  }
-
-  const keep = (key: string, token: string, expiresAtSeconds: number, { principal, now }: TokenRequest): void => {
-    sweep(now)
-    const expiresAt = expiresAtSeconds * 1000
-    const final = expiresAtSeconds >= Math.floor(principal.expiresAt + skewMs / 1000)
-    kept.set(key, {
-      token,
-      principal,
-      expiresAt,
-      renewAt: expiresAt - (expiresAt - now) / 3,
-      final,
-      failedAt: Number.NEGATIVE_INFINITY,
-      outage: false,
-    })
-  }
 
   const mintNow = (key: string, request: TokenRequest): TokenAnswer => {
     if (!settings.mint) return { kind: 'refused', detail: 'there is no issuer to mint downstream tokens' }
     const minted = settings.mint(request)
     if (!minted) return { kind: 'refused', detail: 'the credential has ended' }
-    keep(key, minted.token, minted.expiresAt, request)
+    kept.keep(key, minted.token, minted.expiresAt, request)
     return { kind: 'token', token: minted.token, cache: 'miss' }
   }
 
@@ -131,7 +94,7 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
         leave()
         if (entry.purged) return { kind: 'refused', detail: 'revoked during the exchange' }
         if (answer.kind === 'token') {
-          keep(key, answer.token, answer.expiresAt, request)
+          kept.keep(key, answer.token, answer.expiresAt, request)
           return { kind: 'token', token: answer.token, cache: 'miss' }
         }
         if (answer.kind === 'refused') refusals.set(key, { detail: answer.detail, until: request.now + refusalMs })
@@ -161,7 +124,7 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
   }
 
   /** A token that is about to end, where a better one cannot be had right now. */
-  const orLast = (answer: TokenAnswer, last: Kept | undefined, key: string, now: number): TokenAnswer =>
+  const orLast = (answer: TokenAnswer, last: KeptToken | undefined, key: string, now: number): TokenAnswer =>
     answer.kind === 'unavailable' && last && kept.peek(key) === last && last.expiresAt > now
       ? { kind: 'token', token: last.token, cache: 'hit' }
       : answer
@@ -196,19 +159,15 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
       settings = next
     },
     purge: (concerns) => {
-      let gone = 0
-      for (const [key, entry] of kept.entries()) {
-        if (concerns(entry.principal) && kept.delete(key)) gone++
-      }
       for (const [key, entry] of pending) {
         if (!concerns(entry.principal)) continue
         entry.purged = true
         pending.delete(key)
       }
-      return gone
+      return kept.purge(concerns)
     },
     stats: () => ({
-      size: kept.size,
+      size: kept.size(),
       pending: pending.size,
       ...counts,
       breakers: new Map([...settings.sts].map(([name, client]) => [name, client.breaker()])),

@@ -1,9 +1,11 @@
 import { Agent as PlainAgent, request as plainRequest, type RequestOptions } from 'node:http'
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https'
+import { isEndpointUrl } from '../core/endpoint-url.ts'
 
 /** What an outbound call can fail with; an answer of 4xx or 5xx is no failure here. */
 export type HttpFault = 'timeout' | 'network' | 'too_large' | 'redirect' | 'forbidden_url' | 'closed'
 
+/** A call that brought no answer; the message holds no credential. */
 export class HttpFailure extends Error {
   override readonly name = 'HttpFailure'
   readonly fault: HttpFault
@@ -24,12 +26,14 @@ export interface HttpClientOptions {
   readonly identity?: () => { readonly cert: string; readonly key: string }
 }
 
+/** A call; GET unless given. */
 export interface HttpCall {
   readonly method?: 'GET' | 'POST'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
 }
 
+/** A whole answer; names of headers in lower case. */
 export interface HttpAnswer {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
@@ -43,12 +47,11 @@ export interface HttpClient {
   readonly close: () => void
 }
 
-/** https anywhere; http on loopback only, where nobody listens in. */
+/** The URL that may be called: one of {@link isEndpointUrl}, without user and password. */
 export function allowedUrl(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.username !== '' || url.password !== '') return undefined
-  if (url.protocol === 'https:') return url
-  return url.protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname) ? url : undefined
+  return isEndpointUrl(url) ? url : undefined
 }
 
 /** A client with connections of its own, kept open between calls. */

@@ -1,5 +1,5 @@
 import type { Json } from '../core/json.ts'
-import type { Labels } from '../core/ownership.ts'
+import { noLabels } from '../core/ownership.ts'
 import type { ChangeFeed, LabelReader } from '../core/ports.ts'
 import { createChanges } from './changes.ts'
 import { type JsonPointer, parsePointer, resolvePointer } from './json-pointer.ts'
@@ -32,8 +32,6 @@ export interface JsonSource {
   readonly fault: () => string | undefined
   readonly close: () => Promise<void>
 }
-
-const noLabels: Labels = new Map()
 
 /** No owner where it is missing, empty or not a string, and where the value is no JSON or too large. */
 function ownerIn(text: string, pointer: JsonPointer): string | undefined {

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject, type webcrypto } from 'node:crypto'
-import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { isJsonObject, type JsonObject, readJsonObject } from '../core/json.ts'
 import { isSignatureAlgorithm, type SignatureAlgorithm, suits } from '../core/jws.ts'
 
 /** One usable key of a key set. */
@@ -11,7 +11,7 @@ export interface PublicJwk {
 }
 
 /** A set may not grow without bound, nor make every look-up slow. */
-export const maxKeys = 100
+const maxKeys = 100
 
 /**
  * Reads a JWK Set (RFC 7517, section 5). As that section says, what cannot be used is passed over: symmetric
@@ -29,15 +29,6 @@ export function readJwks(body: string, algorithms: readonly SignatureAlgorithm[]
     if (key) keys.push(key)
   }
   return keys
-}
-
-export function readJsonObject(body: string): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(body)
-    return isJsonObject(value) ? value : undefined
-  } catch {
-    return undefined
-  }
 }
 
 function readJwk(jwk: JsonObject, algorithms: readonly SignatureAlgorithm[]): PublicJwk | undefined {

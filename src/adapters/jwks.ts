@@ -1,8 +1,9 @@
-import type { KeyObject } from 'node:crypto'
+import { readJsonObject } from '../core/json.ts'
 import { type SignatureAlgorithm, suits } from '../core/jws.ts'
 import type { Soon } from '../core/ports.ts'
+import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
 import { HttpFailure, openHttpClient } from './http-client.ts'
-import { type PublicJwk, readJsonObject, readJwks } from './jwks-parse.ts'
+import { type PublicJwk, readJwks } from './jwks-parse.ts'
 
 export interface JwksOptions {
   /** Exactly as the issuer writes it; https, or http on loopback. */
@@ -48,15 +49,10 @@ export type JwksReason =
   /** Nothing was fetched for longer than the last good keys may be used. */
   | 'TooOld'
 
-export type KeyFound =
-  | { readonly kind: 'key'; readonly key: KeyObject }
-  | { readonly kind: 'unknown' }
-  | { readonly kind: 'unavailable'; readonly detail: string }
-
 /** The public keys of one issuer, kept near. */
-export interface Jwks {
+export interface Jwks extends VerificationKeys {
   /** At once where the key is in memory, or no fetch is due; else after the one fetch that all callers share. */
-  readonly find: (kid: string | undefined, alg: SignatureAlgorithm) => Soon<KeyFound>
+  readonly find: (kid: string | undefined, alg: SignatureAlgorithm) => Soon<KeyAnswer>
   readonly condition: () => JwksCondition
   /** Fetches now. Never rejects: what went wrong is in the condition. */
   readonly refresh: () => Promise<void>
@@ -85,7 +81,7 @@ export function openJwks(options: JwksOptions): Jwks {
   const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, ...(options.ca !== undefined && { ca: options.ca }) })
   let keys: readonly PublicJwk[] | undefined
   // Answers already given, by algorithm and kid; only found ones, so that made-up kids fill no memory.
-  let given = new Map<string, KeyFound>()
+  let given = new Map<string, KeyAnswer>()
   let fetchedAt = 0
   let failure: FetchFailed | undefined
   let failures = 0
@@ -146,7 +142,7 @@ export function openJwks(options: JwksOptions): Jwks {
     return inFlight
   }
 
-  const inMemory = (kid: string | undefined, alg: SignatureAlgorithm): KeyFound | undefined => {
+  const inMemory = (kid: string | undefined, alg: SignatureAlgorithm): KeyAnswer | undefined => {
     if (!keys || clock() - fetchedAt > staleForMs) return undefined
     const known = given.get(`${alg} ${kid ?? ''}`)
     if (known) return known
@@ -154,17 +150,17 @@ export function openJwks(options: JwksOptions): Jwks {
     const named = kid === undefined ? fitting : fitting.filter((key) => key.kid === kid)
     // Without a kid only a single key is an answer; two keys of one kid and kind would be a guess as well.
     if (named.length !== 1) return undefined
-    const found: KeyFound = { kind: 'key', key: named[0]!.key }
+    const found: KeyAnswer = { kind: 'key', key: named[0]!.key }
     given.set(`${alg} ${kid ?? ''}`, found)
     return found
   }
 
-  const notFound = (): KeyFound => {
+  const notFound = (): KeyAnswer => {
     if (keys && keys.length > 0 && clock() - fetchedAt <= staleForMs && !failure) return { kind: 'unknown' }
     return { kind: 'unavailable', detail: `keys of ${issuer} cannot be had: ${condition().message}` }
   }
 
-  const find = (kid: string | undefined, alg: SignatureAlgorithm): Soon<KeyFound> => {
+  const find = (kid: string | undefined, alg: SignatureAlgorithm): Soon<KeyAnswer> => {
     const found = inMemory(kid, alg)
     if (found) return found
     // No fetch can tell which of several keys a token without kid means.

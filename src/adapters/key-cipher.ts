@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { encryptionKeyBytes } from '../core/encryption-key.ts'
 import type { KeyStore, StoredKey } from '../core/ports.ts'
 
 /** Private keys cannot be read with the configured key: the start is to be refused with this sentence. */
@@ -6,6 +7,7 @@ export class KeyCipherError extends Error {
   override readonly name = 'KeyCipherError'
 }
 
+/** Encrypts private keys at rest. */
 export interface KeyCipher {
   /** @returns text that is safe at rest */
   readonly seal: (kid: string, pem: string) => string
@@ -23,13 +25,8 @@ const tagBytes = 16
  * @throws {KeyCipherError} a sentence that does not hold the key
  */
 export function readEncryptionKey(text: string): Buffer {
-  const trimmed = text.trim()
-  const bytes = /^[0-9a-fA-F]{64}$/.test(trimmed)
-    ? Buffer.from(trimmed, 'hex')
-    : /^[A-Za-z0-9+/_-]{43}=?$/.test(trimmed)
-      ? Buffer.from(trimmed, 'base64')
-      : undefined
-  if (bytes?.length === 32) return bytes
+  const bytes = encryptionKeyBytes(text.trim())
+  if (bytes) return bytes
   throw new KeyCipherError('issuer.keys.encryption_key: expected 32 bytes as 64 hexadecimal digits or as base64 (openssl rand -base64 32)')
 }
 

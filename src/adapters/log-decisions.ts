@@ -1,4 +1,5 @@
 import type { Observation, Observer } from '../check/observe.ts'
+import { escapeAll } from '../core/percent.ts'
 import type { Logger } from './log.ts'
 import { createLogBound } from './log-bound.ts'
 
@@ -10,6 +11,7 @@ export interface DecisionLogOptions {
   readonly denialsPerSecond?: number
 }
 
+/** The observer that writes the decision log. */
 export interface DecisionLog {
   readonly observe: Observer
   /** Writes the count that is still owed. */
@@ -22,12 +24,7 @@ const notVisible = /[^!-~]/gu
 
 /** A piece of the request line, fit for a log: visible ASCII and bounded; what stood in it encoded stays as it was. */
 export function visible(text: string, longest: number): string {
-  const cut = text.length > longest ? `${text.slice(0, longest)}...` : text
-  return cut.toWellFormed().replace(notVisible, (char) => {
-    let out = ''
-    for (const byte of Buffer.from(char)) out += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-    return out
-  })
+  return escapeAll(text.length > longest ? `${text.slice(0, longest)}...` : text, notVisible)
 }
 
 /** The path of a request without query and fragment: both may hold credentials. */

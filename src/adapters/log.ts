@@ -42,7 +42,7 @@ export function createLog(options: LogOptions): Logger {
 }
 
 /** An error as a log line has it: its name, message and stack, and those of its causes. */
-export function errorInShort(cause: unknown, depth = 0): unknown {
+function errorInShort(cause: unknown, depth = 0): unknown {
   if (!(cause instanceof Error)) return typeof cause === 'string' ? cause : Object.prototype.toString.call(cause)
   const { name, message, stack } = cause
   const code = 'code' in cause && typeof cause.code === 'string' ? { code: cause.code } : {}

@@ -28,6 +28,7 @@ export interface MemoryStore {
   readonly realm: (name: string) => Realm
 }
 
+/** An empty store. */
 export function createMemoryStore(): MemoryStore {
   const realms = new Map<string, Realm>()
   return {

@@ -19,6 +19,7 @@ export interface CheckMetrics {
   readonly keepRoutes: (ids: readonly string[]) => void
 }
 
+/** Registers the metrics of the check path. */
 export function createCheckMetrics(registry: Registry): CheckMetrics {
   const stages = new Map(stageNames.map((stage) => [stage, new Durations(bounds)]))
   const whole = new Durations(bounds)

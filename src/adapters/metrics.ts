@@ -1,8 +1,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
 import { CountByLabel, Durations, register, type Value } from './metrics-series.ts'
-
-export type BreakerState = 'closed' | 'open' | 'half-open'
+import type { BreakerState } from './sts-breaker.ts'
 
 /** What is asked of other parts when metrics are scraped; each may be absent. */
 export interface MetricSources {

@@ -17,6 +17,7 @@ export interface LabelSource {
   readonly feed: ChangeFeed
 }
 
+/** `ownership.cache` */
 export interface NearCacheSettings {
   /** Resources kept of each source; a tenth as many unknown ones are remembered beside them. */
   readonly size: number
@@ -36,6 +37,7 @@ export interface NearCacheOptions {
   readonly clock?: () => number
 }
 
+/** Owner look-ups, kept near. */
 export interface NearCache extends OwnerLookup {
   /** Resources kept, unknown ones included. */
   readonly size: () => number

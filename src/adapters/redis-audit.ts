@@ -12,6 +12,7 @@ export interface RedisAuditOptions {
   readonly decisionsKept?: number | undefined
 }
 
+/** The audit trail in Redis. */
 export interface RedisAudit extends AuditSink {
   readonly close: () => Promise<void>
 }

@@ -1,10 +1,8 @@
-import type { Labels } from '../core/ownership.ts'
+import { type Labels, noLabels } from '../core/ownership.ts'
 import type { LabelStore } from '../core/ports.ts'
 import { RedisRefusal } from './redis-fault.ts'
 import type { RedisLink } from './redis-link.ts'
 import { committed } from './redis-transaction.ts'
-
-const noLabels: Labels = new Map()
 
 /** Field and value in turn, as RESP2 answers HGETALL, or the object that ioredis makes of it. */
 function toLabels(reply: unknown): Labels {
@@ -16,6 +14,7 @@ function toLabels(reply: unknown): Labels {
   return typeof reply === 'object' && reply !== null ? new Map(Object.entries(reply as Record<string, string>)) : noLabels
 }
 
+/** Labels in Redis. */
 export interface RedisLabels extends LabelStore {
   /** The resource whose labels are at a key, or undefined for a key of something else. */
   readonly resourceAt: (key: string) => { readonly resource: string; readonly id: string } | undefined

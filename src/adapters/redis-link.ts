@@ -22,6 +22,7 @@ export interface RedisLinkOptions {
   readonly onFault?: ((fault: string | undefined) => void) | undefined
 }
 
+/** The way to a Redis, across the sessions that it takes. */
 export interface RedisLink {
   /**
    * Begins to connect. Resolves after the first attempt, whatever came of it: a service starts without its Redis,

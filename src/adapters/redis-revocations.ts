@@ -20,6 +20,7 @@ function toRevocation([, fields]: Entry): Revocation | undefined {
   return { level, target, at, until }
 }
 
+/** Revocations in Redis. */
 export interface RedisRevocations extends RevocationStore {
   /** The stream may be another than before: cursors that were given out so far are good for nothing. */
   readonly forget: () => void

@@ -4,6 +4,7 @@ import { Unavailable } from '../core/ports.ts'
 /** Where Redis publishes to clients that redirect their tracking (https://redis.io/docs/latest/develop/reference/client-side-caching/). */
 const invalidationChannel = '__redis__:invalidate'
 
+/** What a session tells. */
 export interface SessionEvents {
   /** Keys that this session had read and that were changed since; null for all of them (FLUSHDB). */
   readonly invalidated: (keys: readonly string[] | null) => void

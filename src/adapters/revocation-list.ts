@@ -1,9 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
+import { clockSkew } from '../core/jwt.ts'
 import type { ChangeFeed, Revocation, RevocationCheck, RevocationStore } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 
-/** Seconds that clocks may differ: added to the instant up to which a subject's tokens are refused. */
-const skewSeconds = 60
 const pruneMs = 60_000
 /** Milliseconds between two readings: a flood of revocations is read in strides. */
 const strideMs = 50
@@ -18,6 +17,7 @@ export interface RevocationListOptions {
   readonly clock?: () => number
 }
 
+/** The revocations in force, in memory. */
 export interface RevocationList extends RevocationCheck {
   /** Durable, and in force on this replica, when it resolves. @throws {Unavailable} */
   readonly revoke: (revocation: Revocation) => Promise<void>
@@ -127,8 +127,9 @@ export async function openRevocationList(options: RevocationListOptions): Promis
         const token = levels.token.get(principal.tokenId)
         if (token !== undefined && token.until >= now) return 'revoked'
       }
+      // The clock that issued it may be ahead of the one that revoked.
       const subject = levels.subject.get(principal.subject)
-      if (subject !== undefined && subject.until >= now && principal.issuedAt <= subject.at + skewSeconds) return 'revoked'
+      if (subject !== undefined && subject.until >= now && principal.issuedAt <= subject.at + clockSkew) return 'revoked'
       return 'clear'
     },
     revoke: async (revocation) => {

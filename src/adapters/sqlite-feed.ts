@@ -2,6 +2,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { ChangeFeed } from '../core/ports.ts'
 import { createChanges } from './changes.ts'
 
+/** The change feed of a state file. */
 export interface SqliteFeed extends ChangeFeed {
   /** Tells at once what was committed since. */
   readonly poll: () => void

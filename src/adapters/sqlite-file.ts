@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { systemCode } from '../core/system-code.ts'
 import { StateRefused } from './state-refused.ts'
 
 /** Marks a file as ours (`PRAGMA application_id`): "pstn". */
@@ -68,19 +69,28 @@ const steps: readonly string[] = [version1, version2]
 /** `PRAGMA user_version` that this code reads and writes. */
 const schemaVersion = steps.length
 
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'error'
-
 /** `sqlite3_errcode` without its extension (https://sqlite.org/rescode.html), or undefined for another error. */
 export function sqliteCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined
+}
+
+/** One folder after the other: `recursive` of Node tries for ever where a file system takes no new folder with ENOENT (/proc). */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  makeFolder(dirname(folder))
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+  } catch (error) {
+    // Another process that starts at once was first.
+    if (systemCode(error) !== 'EEXIST') throw error
+  }
 }
 
 /** Makes the file with mode 0600 before SQLite does with whatever the umask says; its -wal and -shm inherit the mode. */
 function makePrivate(path: string): void {
   let descriptor: number | undefined
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(path))
     descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
     const mode = fstatSync(descriptor).mode & 0o777
     if ((mode & 0o077) !== 0)
@@ -88,7 +98,7 @@ function makePrivate(path: string): void {
   } catch (error) {
     if (error instanceof StateRefused) throw error
     throw new StateRefused(
-      `state file ${path} cannot be opened for writing (${codeOf(error)}): expected a file or folder that this user may write`,
+      `state file ${path} cannot be opened for writing (${systemCode(error)}): expected a file or folder that this user may write`,
     )
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
@@ -102,7 +112,7 @@ function refusal(path: string, error: unknown): StateRefused {
   if (code === 5 || code === 6) return new StateRefused(`state file ${path} is locked by another process that does not let go of it`)
   if (code === 8) return new StateRefused(`state file ${path} is on a read-only file system: expected one that can be written`)
   if (code === 13) return new StateRefused(`state file ${path} cannot be written: the disk is full`)
-  return new StateRefused(`state file ${path} cannot be used (SQLite ${code ?? codeOf(error)})`)
+  return new StateRefused(`state file ${path} cannot be used (SQLite ${code ?? systemCode(error)})`)
 }
 
 const pragma = (database: DatabaseSync, name: string): unknown => database.prepare(`PRAGMA ${name}`).get()?.[name]

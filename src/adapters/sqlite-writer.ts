@@ -18,6 +18,7 @@ interface Place {
   readonly decisionsKept: number
 }
 
+/** The thread that writes. */
 export interface SqliteWriter {
   /** Durable when it resolves. @throws {Unavailable} */
   readonly run: (write: Write) => Promise<boolean>

@@ -1,5 +1,5 @@
-import { isJsonObject, type JsonObject } from '../core/json.ts'
-import { maxTokenBytes, parseJwt } from '../core/jwt.ts'
+import { type JsonObject, readJsonObject } from '../core/json.ts'
+import { clockSkew, maxTokenBytes, parseJwt } from '../core/jwt.ts'
 import type { Principal } from '../core/principal.ts'
 import { narrow } from '../core/scopes.ts'
 
@@ -20,7 +20,6 @@ export type StsAnswer =
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'unavailable'; readonly detail: string }
 
-const skew = 60
 const refused = (detail: string): StsAnswer => ({ kind: 'refused', detail })
 /** What may stand in an Authorization header as a bearer token (RFC 6750, section 2.1). */
 const bearerToken = /^[A-Za-z0-9._~+/-]+=*$/
@@ -44,7 +43,7 @@ export function checkAnswer(body: JsonObject, asked: Asked, allowOpaque: boolean
   if (life !== undefined && !(typeof life === 'number' && life > 0)) return refused('expires_in is no number above 0')
   const excess = tooMuchScope(body['scope'], asked)
   if (excess) return refused(excess)
-  const end = Math.min(asked.now / 1000 + (typeof life === 'number' ? life : asked.ttl), asked.principal.expiresAt + skew)
+  const end = Math.min(asked.now / 1000 + (typeof life === 'number' ? life : asked.ttl), asked.principal.expiresAt + clockSkew)
   return { kind: 'token', token, expiresAt: Math.floor(end) }
 }
 
@@ -59,7 +58,7 @@ function checkClaims(token: string, claims: JsonObject, body: JsonObject, asked:
   if (only !== asked.audience) return refused(`aud is not exactly ${asked.audience}`)
   if (typeof exp !== 'number' || !Number.isFinite(exp)) return refused('exp is missing or no number')
   if (exp <= asked.now / 1000) return refused('exp has passed')
-  if (exp > asked.principal.expiresAt + skew) return refused('exp is later than that of the subject token')
+  if (exp > asked.principal.expiresAt + clockSkew) return refused('exp is later than that of the subject token')
   const excess = tooMuchScope(claims['scope'] ?? body['scope'], asked)
   return excess ? refused(excess) : { kind: 'token', token, expiresAt: exp }
 }
@@ -79,11 +78,6 @@ function tooMuchScope(granted: unknown, { scope, principal }: Asked): string | u
  * of plain characters, never its free text, which may quote the request.
  */
 export function errorCode(body: string): string {
-  try {
-    const value: unknown = JSON.parse(body)
-    const code = isJsonObject(value) ? value['error'] : undefined
-    return typeof code === 'string' && /^[a-z0-9_.-]{1,64}$/i.test(code) ? code : 'no error code'
-  } catch {
-    return 'no error code'
-  }
+  const code = readJsonObject(body)?.['error']
+  return typeof code === 'string' && /^[a-z0-9_.-]{1,64}$/i.test(code) ? code : 'no error code'
 }

@@ -1,4 +1,4 @@
-export type BreakerState = 'closed' | 'open' | 'half_open'
+export type BreakerState = 'closed' | 'open' | 'half-open'
 
 export interface BreakerOptions {
   /** Failures in a row after which it opens; 5 unless given. */
@@ -35,6 +35,6 @@ export function breaker({ threshold = 5, openMs = 5000, clock = () => performanc
       failures = succeeded ? 0 : failures + 1
       if (isOpen()) openUntil = clock() + openMs
     },
-    state: () => (!isOpen() ? 'closed' : probing || clock() >= openUntil ? 'half_open' : 'open'),
+    state: () => (!isOpen() ? 'closed' : probing || clock() >= openUntil ? 'half-open' : 'open'),
   }
 }

@@ -1,8 +1,8 @@
 import { createPrivateKey, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SignJWT } from 'jose'
+import { readJsonObject } from '../core/json.ts'
 import { type HttpAnswer, HttpFailure, openHttpClient } from './http-client.ts'
-import { readJsonObject } from './jwks-parse.ts'
 import { type Asked, checkAnswer, errorCode, type StsAnswer } from './sts-answer.ts'
 import { type BreakerOptions, type BreakerState, breaker } from './sts-breaker.ts'
 
@@ -36,6 +36,7 @@ export interface StsClientOptions {
   readonly breaker?: BreakerOptions
 }
 
+/** A token endpoint, with its breaker. */
 export interface StsClient {
   /** Names endpoint and client in cache keys. */
   readonly identity: string

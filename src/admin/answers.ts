@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { Connection } from '../core/connection.ts'
 
 /** Who asks, once it is known: an admin token, or an allow-listed workload by its certificate. */
 export interface Caller {
@@ -9,16 +10,7 @@ export interface Caller {
   readonly scopes: readonly string[]
 }
 
-/** What the listener knows of the connection that a request came by. */
-export interface Connection {
-  /** The SPIFFE ID in the client's verified certificate. */
-  readonly peer: string | undefined
-  /** Whether it is TLS. */
-  readonly secure: boolean
-  /** Empty on a unix socket. */
-  readonly remoteAddress: string
-}
-
+/** What Hono carries along with a request. */
 export interface AdminEnv {
   readonly Bindings: Connection
   readonly Variables: { caller: Caller }

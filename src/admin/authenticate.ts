@@ -1,14 +1,12 @@
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { adminScopes } from '../core/issuer.ts'
 import { covers } from '../core/scopes.ts'
 import { type AdminEnv, problem } from './answers.ts'
 import type { AdminOptions } from './ports.ts'
 
-/** The scopes that an admin login gives (design, section 8). */
-export const allAdminScopes = ['admin:launch-tokens:*', 'admin:revoke:*', 'admin:audit:*', 'admin:apps:*', 'admin:owners:*'] as const
-
 /** What a call demands: one scope; all of them (keys and tokens, which could make any other); or just to be known. */
-export type Demand = (typeof allAdminScopes)[number] | 'every' | 'known'
+export type Demand = (typeof adminScopes)[number] | 'every' | 'known'
 
 function bearer(header: string | undefined): string | undefined {
   const match = /^Bearer +([A-Za-z0-9._~+/=-]+)$/i.exec(header ?? '')
@@ -57,10 +55,9 @@ export function demand(wanted: Demand): MiddlewareHandler<AdminEnv> {
     const { kind, scopes } = c.get('caller')
     const has = (scope: string): boolean => scopes.some((granted) => covers(granted, scope))
     const met =
-      wanted === 'known' ||
-      (kind === 'workload' ? wanted === 'admin:owners:*' : wanted === 'every' ? allAdminScopes.every(has) : has(wanted))
+      wanted === 'known' || (kind === 'workload' ? wanted === 'admin:owners:*' : wanted === 'every' ? adminScopes.every(has) : has(wanted))
     if (met) return next()
-    const needed = wanted === 'every' ? allAdminScopes.join(' ') : wanted
+    const needed = wanted === 'every' ? adminScopes.join(' ') : wanted
     return problem(c, 403, 'insufficient_scope', `this call needs ${needed}`, {
       'www-authenticate': `Bearer realm="postern-admin", error="insufficient_scope", scope="${needed}"`,
     })

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { type AdminContext, problem } from './answers.ts'
 
 /** Bodies stop here, in bytes. */
-export const maxBodyBytes = 1024 * 1024
+const maxBodyBytes = 1024 * 1024
 
 const tooLarge = (c: AdminContext): Response =>
   problem(c, 413, 'body_too_large', `a body has at most ${maxBodyBytes} bytes`, { connection: 'close' })

@@ -1,16 +1,16 @@
 import type { Hono } from 'hono'
 import { z } from 'zod'
+import type { KeyInfo } from '../core/issuer.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { demand } from './authenticate.ts'
 import { readBody } from './body.ts'
 import type { AdminOptions } from './ports.ts'
 import { record } from './record.ts'
-import type { ListedKey } from './status.ts'
 
 const rfc3339 = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 /** A key as the API and the command line show it. */
-export const showKey = (key: ListedKey): object => ({
+export const showKey = (key: KeyInfo): object => ({
   kid: key.kid,
   algorithm: key.algorithm,
   state: key.state,

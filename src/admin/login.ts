@@ -8,7 +8,7 @@ import type { AdminOptions } from './ports.ts'
 import { record } from './record.ts'
 
 /** `sub` of the tokens that the secret is exchanged for. */
-export const adminSubject = 'admin'
+const adminSubject = 'admin'
 
 const loginsPerSecond = 5
 const loginBurst = 10

@@ -1,53 +1,20 @@
-import type { AuditEvent } from '../core/audit-event.ts'
-import type { Labels } from '../core/ownership.ts'
-import type { LabelRecord, Revocation, Soon } from '../core/ports.ts'
+import type { Admin, EdgeToken, KeyInfo, Minted } from '../core/issuer.ts'
+import type { AuditSink, LabelStore, RevocationStore, Soon } from '../core/ports.ts'
 import type { IdPattern } from '../core/route.ts'
-import type { ListedKey, Readiness, StatusReport } from './status.ts'
-
-/** Who a valid admin token names. */
-export interface AdminToken {
-  readonly subject: string
-  readonly scopes: readonly string[]
-  readonly tokenId: string
-}
-
-/** A token that was minted for somebody. */
-export interface MintedToken {
-  readonly token: string
-  readonly id: string
-  /** Seconds since the epoch. */
-  readonly expiresAt: number
-}
-
-export interface EdgeTokenOrder {
-  readonly audience: string
-  readonly subject: string
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  /** Seconds. */
-  readonly ttl: number
-  /** Milliseconds since the epoch. */
-  readonly now: number
-}
+import type { Readiness, StatusReport } from './status.ts'
 
 /** Tokens and keys of the issuer; absent where there is no issuer listener, and then nothing is minted. */
 export interface IssuerPort {
   /** @param now milliseconds since the epoch */
-  readonly verifyAdmin: (token: string, now: number) => Soon<AdminToken | undefined>
-  /** A token of the admin audience, valid {@link adminTokenSeconds}. */
-  readonly mintAdmin: (subject: string, now: number) => Soon<MintedToken>
-  readonly mintEdge: (order: EdgeTokenOrder) => Soon<MintedToken>
+  readonly verifyAdmin: (token: string, now: number) => Soon<Pick<Admin, 'subject' | 'scopes'> | undefined>
+  /** A short token of the admin audience. @param now milliseconds since the epoch */
+  readonly mintAdmin: (subject: string, now: number) => Soon<Minted>
+  readonly mintEdge: (token: EdgeToken) => Soon<Minted>
   /** Audiences that edge tokens may be minted for: those of the validators of type postern. The first is the default. */
   readonly edgeAudiences: () => readonly string[]
-  readonly listKeys: () => readonly ListedKey[]
+  readonly listKeys: () => readonly KeyInfo[]
   /** @returns the kid of the key that signs next. @throws {Unavailable} */
   readonly rotateKeys: (options: { readonly now: boolean }) => Promise<string>
-}
-
-export interface LabelsPort {
-  readonly read: (resource: string, id: string) => Soon<LabelRecord | undefined>
-  readonly write: (resource: string, id: string, labels: Labels) => Promise<void>
-  readonly remove: (resource: string, id: string) => Promise<boolean>
 }
 
 /** What an admin request costs and does, counted. */
@@ -69,13 +36,13 @@ export interface AdminOptions {
   readonly issuer: IssuerPort | undefined
   /** SPIFFE IDs that may use the owner API and see the status (`listen.admin.tls.allow`). */
   readonly workloads: ReadonlySet<string>
-  readonly labels: LabelsPort
+  readonly labels: LabelStore
   /** The owner label's name in the policy in force. */
   readonly ownerLabel: () => string
   /** Patterns that ids of a resource kind may match besides the usual one: `id_pattern` of the routes in force. */
   readonly idPatterns: (resource: string) => readonly IdPattern[]
-  readonly revocations: { readonly append: (revocation: Revocation) => Promise<void> }
-  readonly audit: { readonly commit: (event: AuditEvent) => Promise<void> }
+  readonly revocations: Pick<RevocationStore, 'append'>
+  readonly audit: Pick<AuditSink, 'commit'>
   readonly metrics: AdminMetrics
   readonly status: () => Soon<StatusReport>
   readonly readiness: () => Readiness

@@ -44,10 +44,10 @@ const putBody = z.union([
 ])
 
 /** Where the subject itself is kept, when its label holds a hash: an annotation of the same name. */
-export const annotationOf = (label: string): string => `annotation:${label}`
+const annotationOf = (label: string): string => `annotation:${label}`
 
 /** How a subject is written as an owner: its label, and the annotation where the label is a hash. */
-export function ownerLabels(label: string, owner: string): [name: string, value: string][] {
+function ownerLabels(label: string, owner: string): [name: string, value: string][] {
   const value = ownerLabelValue(owner)
   return value === owner
     ? [[label, value]]
@@ -58,7 +58,7 @@ export function ownerLabels(label: string, owner: string): [name: string, value:
 }
 
 /** The subject that the labels name as owner; a hash where no annotation says more. */
-export const ownerOf = (label: string, labels: Labels): string | undefined => labels.get(annotationOf(label)) ?? labels.get(label)
+const ownerOf = (label: string, labels: Labels): string | undefined => labels.get(annotationOf(label)) ?? labels.get(label)
 
 function readLabels(label: string, given: Readonly<Record<string, string>>): Labels | string {
   const labels = new Map<string, string>()

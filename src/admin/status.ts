@@ -1,12 +1,4 @@
-/** A key without its secret half. Seconds since the epoch. */
-export interface ListedKey {
-  readonly kid: string
-  readonly algorithm: string
-  readonly state: string
-  readonly createdAt: number
-  readonly activeAt: number
-  readonly retiredAt?: number | undefined
-}
+import type { KeyInfo } from '../core/issuer.ts'
 
 /** A condition as Kubernetes writes them: `JWKSReady` of an issuer, for one. */
 export interface Condition {
@@ -40,7 +32,7 @@ export interface StatusReport {
   }
   /** Milliseconds since the change feed was heard; null where nobody else can change state. */
   readonly feed: { readonly age_ms: number | null; readonly trusted: boolean }
-  readonly keys: readonly ListedKey[]
+  readonly keys: readonly KeyInfo[]
   readonly breakers: Readonly<Record<string, string>>
   /** Routes with `enforce: false`. */
   readonly unenforced: readonly string[]
@@ -50,6 +42,7 @@ export interface StatusReport {
   readonly reload_fault?: { readonly time: string; readonly sentences: readonly string[] }
 }
 
+/** What `/readyz` tells. */
 export interface Readiness {
   readonly ready: boolean
   /** Why not, a sentence each. */

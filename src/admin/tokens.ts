@@ -7,8 +7,8 @@ import type { AdminOptions } from './ports.ts'
 import { record } from './record.ts'
 
 /** Seconds: the longest life of a token that an operator mints, and the usual one. */
-export const maxMintedSeconds = 86_400
-export const mintedSeconds = 300
+const maxMintedSeconds = 86_400
+const mintedSeconds = 300
 
 const word = z.string().regex(/^[!-~]{1,256}$/, { error: 'expected visible characters without space, at most 256' })
 const order = z.strictObject({

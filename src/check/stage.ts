@@ -1,4 +1,4 @@
-import type { Facts, Received, StageName } from '../core/facts.ts'
+import { factsOf, type Received, type StageName } from '../core/facts.ts'
 import type { Soon } from '../core/ports.ts'
 import { Deny, deny } from '../core/reasons.ts'
 
@@ -22,7 +22,7 @@ export function timed<In extends Received, Out>(stage: Stage<In, Out>, clock: St
   const { name, run } = stage
   return (state) => {
     const begun = performance.now()
-    const facts = state as unknown as Facts
+    const facts = factsOf(state)
     let outcome: ReturnType<typeof run>
     try {
       outcome = run(state)
@@ -51,7 +51,7 @@ export function chain<A extends Received, B extends Received, C>(first: Run<A, B
     if (!(step instanceof Promise)) return step instanceof Deny ? step : second(step)
     return step.then((out) => {
       if (out instanceof Deny) return out
-      if ((state as unknown as Facts).answered) return deny('overloaded', 'answered before this stage ended')
+      if (factsOf(state).answered) return deny('overloaded', 'answered before this stage ended')
       return second(out)
     })
   }

@@ -4,7 +4,8 @@ import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { parseAddress } from '../config/schema-listen.ts'
-import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { type JsonObject, readJsonObject } from '../core/json.ts'
+import { systemCode } from '../core/system-code.ts'
 import { CommandFailed, type Io } from './io.ts'
 import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
 
@@ -43,7 +44,7 @@ const read = (file: string): Buffer => {
   try {
     return readFileSync(file)
   } catch (cause) {
-    throw new CommandFailed(2, `${file}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown error'})`)
+    throw new CommandFailed(2, `${file}: cannot be read (${systemCode(cause)})`)
   }
 }
 
@@ -113,22 +114,13 @@ function send(
       (incoming: IncomingMessage) => {
         const parts: Buffer[] = []
         incoming.on('error', reject).on('data', (part: Buffer) => parts.push(part))
-        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, json: parse(Buffer.concat(parts).toString()) }))
+        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, json: readJsonObject(Buffer.concat(parts).toString()) ?? {} }))
       },
     )
     outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })))
     outgoing.on('error', reject)
     outgoing.end(text)
   })
-}
-
-function parse(text: string): JsonObject {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isJsonObject(value) ? value : {}
-  } catch {
-    return {}
-  }
 }
 
 const untrusted = [

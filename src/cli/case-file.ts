@@ -3,6 +3,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import type { JsonObject } from '../core/json.ts'
 import { denyReasons } from '../core/reasons.ts'
+import { systemCode } from '../core/system-code.ts'
 import { CommandFailed } from './io.ts'
 
 const json = z.record(z.string(), z.json()).transform((value) => value as JsonObject)
@@ -101,7 +102,7 @@ export async function readCases(file: string): Promise<CaseFile> {
   try {
     text = await readFile(file, 'utf8')
   } catch (cause) {
-    throw new CommandFailed(2, `${file}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown error'})`)
+    throw new CommandFailed(2, `${file}: cannot be read (${systemCode(cause)})`)
   }
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines })

@@ -1,6 +1,7 @@
 import type { OfflineResult } from '../compose/offline.ts'
 import { type Facts, type StageName, stageNames } from '../core/facts.ts'
 
+/** A stage of one check, for people. */
 export interface ExplainedStage {
   readonly stage: StageName
   /** `passed`, `skipped`, `not reached`, or the reason of the denial. */

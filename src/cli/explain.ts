@@ -39,7 +39,7 @@ function readPayload(text: string): readonly [string, JsonObject] {
 }
 
 /** `[source/]resource:id:owner`; the owner may hold colons. */
-export function readLabel(text: string): OfflineLabels {
+function readLabel(text: string): OfflineLabels {
   const match = /^(?:([^/:]+)\/)?([a-z][a-z0-9-]*):([^:]+):(.+)$/.exec(text)
   if (!match) throw new CommandFailed(2, `--label "${text}": expected RESOURCE:ID:OWNER, such as sandbox:s1:alice`)
   const [, source, resource = '', id = '', owner = ''] = match
@@ -47,7 +47,7 @@ export function readLabel(text: string): OfflineLabels {
 }
 
 /** Headers as Envoy is told, without the credential itself. */
-export const shownHeader = (name: string, value: string): string =>
+const shownHeader = (name: string, value: string): string =>
   name === 'authorization' ? `Bearer <${value.length - 'Bearer '.length} characters>` : value
 
 function showAnswer(answer: Answer): string {

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { systemCode } from '../core/system-code.ts'
 import { firstEnvoy, firstPolicy } from './init-files.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 
@@ -44,7 +45,7 @@ export function initCommand(program: Command, io: Io): void {
           if (mode !== 0o600 || !existsSync(join(folder, name))) writeFileSync(join(folder, name), text, { mode })
         }
       } catch (cause) {
-        throw new CommandFailed(1, `${folder}: cannot be written (${(cause as NodeJS.ErrnoException).code ?? 'unknown error'})`)
+        throw new CommandFailed(1, `${folder}: cannot be written (${systemCode(cause)})`)
       }
       const written = files.map(([name]) => join(options.dir, name))
       if (options.json) return printJson(io, { files: written, socket })

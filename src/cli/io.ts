@@ -20,4 +20,5 @@ export class CommandFailed extends Error {
   }
 }
 
+/** What `--json` prints. */
 export const printJson = (io: Io, value: unknown): void => io.out(`${JSON.stringify(value, undefined, 2)}\n`)

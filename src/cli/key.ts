@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { systemCode } from '../core/system-code.ts'
 import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { type CommonOptions, withCommon } from './policy.ts'
@@ -18,10 +19,10 @@ function writePrivate(file: string, text: string, force: boolean): void {
   try {
     writeFileSync(file, text, { mode: 0o600, flag: force ? 'w' : 'wx' })
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
+    const code = systemCode(cause)
     throw new CommandFailed(
       1,
-      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code ?? 'unknown error'})`,
+      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code})`,
     )
   }
 }

@@ -5,6 +5,7 @@ import { sameJson } from '../core/json.ts'
 import { parseJwt } from '../core/jwt.ts'
 import type { Case, CaseFile, Expected } from './case-file.ts'
 
+/** What became of one case. */
 export interface CaseResult {
   readonly name: string
   /** A sentence for each expectation that was not met; empty where the case passed. */

@@ -6,7 +6,7 @@ import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
 import { type CaseResult, runCase } from './run-case.ts'
 
 /** Runs a case file. @throws {CommandFailed} where it, or its policy, is broken */
-export async function runCases(path: string, options: CommonOptions, io: Io): Promise<CaseResult[]> {
+async function runCases(path: string, options: CommonOptions, io: Io): Promise<CaseResult[]> {
   const file = await readCases(path)
   const config = file.policy === undefined ? options.config : resolve(dirname(path), file.policy)
   const loaded = await loadPolicy({ ...options, config }, io)

@@ -20,6 +20,7 @@ export interface DoorsNeeds {
   readonly closing: Closing
 }
 
+/** The listeners, open. */
 export interface Doors {
   /** Where each listener is bound, as the log tells it. */
   readonly addresses: Readonly<Record<string, string>>

@@ -1,12 +1,12 @@
 import { type Jwks, type JwksCondition, openJwks } from '../adapters/jwks.ts'
 import type { Settings } from '../config/schema.ts'
 import type { Validator } from '../core/validator.ts'
+import type { VerificationKeys } from '../core/verification-keys.ts'
 import type { ClaimRules } from '../identity/claims.ts'
 import { clientCertificates } from '../identity/mtls.ts'
 import { oidcByEnvoy } from '../identity/oidc-envoy.ts'
 import { oidcByPostern } from '../identity/oidc-postern.ts'
 import { posternTokens } from '../identity/postern.ts'
-import type { VerificationKeys } from '../identity/verified-jwt.ts'
 import type { IssuerParts } from './issuer.ts'
 import type { Pool } from './pool.ts'
 

@@ -1,6 +1,7 @@
 import { encryptedKeyStore, KeyCipherError, keyCipher, readEncryptionKey } from '../adapters/key-cipher.ts'
 import type { Metrics } from '../adapters/metrics.ts'
 import type { Settings } from '../config/schema.ts'
+import { clockSkew } from '../core/jwt.ts'
 import { type State, Unavailable } from '../core/ports.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import { adminTokens } from '../issuer/admin-token.ts'
@@ -22,15 +23,11 @@ export interface IssuerParts {
 }
 
 /** No token of ours lives longer: an edge token of a day, and the skew of verifiers. */
-const keepKeysMs = 24 * 3600_000 + 60_000
+const keepKeysMs = (24 * 3600 + clockSkew) * 1000
 const retryMs = 1000
 
-/** The `iss` of our tokens: configured, else the listener's address; without a listener admin tokens still need a name. */
-export function issuerUrl({ listen, realm }: Settings): string {
-  const { issuer } = listen
-  if (!issuer) return `urn:postern:${realm}`
-  return issuer.url ?? `${issuer.tls.mode === 'none' ? 'http' : 'https'}://${issuer.address}`
-}
+/** The `iss` of our tokens: the listener's URL; without a listener admin tokens still need a name. */
+export const issuerUrl = ({ listen, realm }: Settings): string => listen.issuer?.url ?? `urn:postern:${realm}`
 
 /**
  * Opens keys where something is minted: with an issuer listener, or for admin tokens. State that is down now does

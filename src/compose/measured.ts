@@ -10,6 +10,7 @@ export interface Measured {
   handler?: CountingHandler
 }
 
+/** What metrics ask for at each scrape; a part that is not there yet counts as nothing. */
 export const metricSources = (parts: Measured): MetricSources => ({
   caches: () => {
     if (!parts.rulings) return {}

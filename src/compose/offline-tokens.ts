@@ -4,7 +4,7 @@ import type { Settings } from '../config/schema.ts'
 import type { JsonObject } from '../core/json.ts'
 import { isSignatureAlgorithm, type SignatureAlgorithm } from '../core/jws.ts'
 import { parseJwt } from '../core/jwt.ts'
-import type { VerificationKeys } from '../identity/verified-jwt.ts'
+import type { VerificationKeys } from '../core/verification-keys.ts'
 import { issuerUrl } from './issuer.ts'
 
 /** A credential as a case writes it: claims, from which a token is made that the validator would verify. */
@@ -27,6 +27,7 @@ export interface OfflineKeys {
 
 const kid = 'offline'
 
+/** Keys of the moment, one pair for each algorithm that is asked for. */
 export function offlineKeys(): OfflineKeys {
   const pairs = new Map<SignatureAlgorithm, Promise<{ readonly privateKey: CryptoKey; readonly publicKey: KeyObject }>>()
   const pair = (alg: SignatureAlgorithm) => {

@@ -46,6 +46,7 @@ export interface OfflineInput {
   readonly now: number
 }
 
+/** Labels of one resource, as state would hold them. */
 export interface OfflineLabels {
   /** Name under `sources`; undefined for Postern's own labels. */
   readonly source?: string | undefined
@@ -56,6 +57,7 @@ export interface OfflineLabels {
   readonly labels?: Readonly<Record<string, string>> | undefined
 }
 
+/** The answer, and what became of the request on its way there. */
 export interface OfflineResult {
   readonly answer: Answer
   readonly facts: Facts

@@ -1,4 +1,3 @@
-import type { DownstreamCache } from '../adapters/downstream-tokens.ts'
 import type { Ruling } from '../check/check.ts'
 import { pipeline } from '../check/pipeline.ts'
 import type { StageClock } from '../check/stage.ts'
@@ -21,7 +20,7 @@ export interface RulingNeeds {
   readonly validators: readonly Validator[]
   readonly revocations: RevocationCheck
   readonly owners: OwnerLookup
-  readonly tokens: DownstreamTokens | DownstreamCache
+  readonly tokens: DownstreamTokens
   readonly clock: StageClock
   readonly onRejection: (rejection: Rejection) => void
 }

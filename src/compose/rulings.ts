@@ -3,6 +3,7 @@ import type { JsonSource } from '../adapters/json-source.ts'
 import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import type { NearCache } from '../adapters/near-cache.ts'
 import { openRevocationList, type RevocationList } from '../adapters/revocation-list.ts'
+import type { BreakerState } from '../adapters/sts-breaker.ts'
 import type { StsClient } from '../adapters/sts-client.ts'
 import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
@@ -137,5 +138,4 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
 }
 
 /** The breakers of the token endpoints in force, by their names. */
-export const breakersOf = ({ tokens }: Rulings): Record<string, 'closed' | 'open' | 'half-open'> =>
-  Object.fromEntries([...tokens.stats().breakers].map(([name, breaker]) => [name, breaker === 'half_open' ? 'half-open' : breaker]))
+export const breakersOf = ({ tokens }: Rulings): Record<string, BreakerState> => Object.fromEntries(tokens.stats().breakers)

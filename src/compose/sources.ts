@@ -5,6 +5,7 @@ import type { State } from '../core/ports.ts'
 import type { Pool } from './pool.ts'
 import { placeOf } from './state.ts'
 
+/** Where owners are looked up. */
 export interface Owners {
   readonly near: NearCache
   readonly sources: ReadonlyMap<string, JsonSource>

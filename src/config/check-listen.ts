@@ -1,3 +1,4 @@
+import { isEndpointUrl } from '../core/endpoint-url.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
 import type { Listeners } from './draft.ts'
 import type { Report } from './faults.ts'
@@ -54,11 +55,14 @@ function checkTls(tls: Tls, name: string, report: Report): void {
 function checkUrl(url: string | undefined, address: string, report: Report): void {
   const path = ['listen', 'issuer', 'url']
   if (url === undefined) {
-    const at = parseAddress(address)
-    // What stands for every address, or for a port that nobody knows yet, is no place that upstreams could ask.
-    if (at?.kind === 'unix') report(path, '"url" is missing: expected the URL under which this unix socket can be reached')
-    else if (at?.port === 0 || at?.host === '0.0.0.0' || at?.host === '::')
-      report(path, `"url" is missing: expected the URL under which upstreams reach "${address}"`)
+    // Of an address that upstreams could ask at, the URL has been filled in.
+    const unix = parseAddress(address)?.kind === 'unix'
+    report(
+      path,
+      unix
+        ? '"url" is missing: expected the URL under which this unix socket can be reached'
+        : `"url" is missing: expected the URL under which upstreams reach "${address}"`,
+    )
     return
   }
   const fault = endpointFault(url)
@@ -72,7 +76,5 @@ export function endpointFault(url: string): string | undefined {
   if (!URL.canParse(url)) return expected
   const parsed = new URL(url)
   if (parsed.username !== '' || parsed.password !== '') return 'expected a URL without user and password'
-  if (parsed.protocol === 'https:') return undefined
-  const host = parsed.hostname.replace(/^\[|\]$/g, '')
-  return parsed.protocol === 'http:' && isLoopback({ kind: 'tcp', host, port: 0 }) ? undefined : expected
+  return isEndpointUrl(parsed) ? undefined : expected
 }

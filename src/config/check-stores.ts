@@ -67,8 +67,8 @@ function checkKeys({ sections, named }: Draft, report: Report): void {
 /** An oidc validator must not admit what is handed to upstreams: neither our own tokens nor those exchanged for it. */
 function checkOwnTokens(draft: Draft, i: number, entry: OidcSettings, report: Report): void {
   const { listen, sts } = draft.sections
-  const own = listen?.issuer
-  if (own && entry.issuer === (own.url ?? `${own.tls.mode === 'none' ? 'http' : 'https'}://${own.address}`))
+  const own = listen?.issuer?.url
+  if (own !== undefined && entry.issuer === own)
     report(
       ['identity', i, 'issuer'],
       'this is our own issuer: write type postern, which takes none of its downstream tokens for a credential',

@@ -60,10 +60,10 @@ export function compileRoute(route: RouteSettings, index: number, context: Route
   return { route: rule, host: route.host, methods: route.methods, segments }
 }
 
-const private_ = ['identity', 'workload', 'roles', 'scopes', 'when', 'owner', 'downstream', 'claims'] as const
+const asksForSomebody = ['identity', 'workload', 'roles', 'scopes', 'when', 'owner', 'downstream', 'claims'] as const
 
 function checkPublic(route: RouteSettings, path: Path, report: Report): void {
-  for (const key of private_)
+  for (const key of asksForSomebody)
     if (route[key] !== undefined)
       report([...path, key], `a public route asks for nobody: expected no "${key}", or no "public: true"`, { at: 'key' })
 }

@@ -8,11 +8,9 @@ import type { Draft } from './draft.ts'
 import { pathText, type Report } from './faults.ts'
 import type { Settings } from './schema.ts'
 
-const conditions = new Conditions()
-
 /** Compiles roles and routes of a draft, and reports all that is wrong with them. */
 export function compileRoutes(draft: Draft, report: Report): RouteEntry[] {
-  const context = { draft, closure: closure(draft, report), conditions }
+  const context = { draft, closure: closure(draft, report), conditions: new Conditions() }
   const ids = new Set<string>()
   const places = new Map<RouteEntry, number>()
   for (const [i, route] of draft.routes.entries()) {

@@ -2,8 +2,6 @@ import type { JsonObject } from '../core/json.ts'
 import type { Actor } from '../core/principal.ts'
 import type { ConditionFacts } from '../core/route.ts'
 
-const noClaims: JsonObject = Object.freeze({})
-
 /** Query parameters by name; values of a repeated one are joined with a comma, as those of headers are. */
 function queryMap(query: string): ReadonlyMap<string, string> {
   const map = new Map<string, string>()
@@ -17,6 +15,7 @@ function queryMap(query: string): ReadonlyMap<string, string> {
 
 // The variables below are read through getters, so that an expression pays only for what it names.
 
+/** `request` */
 export class RequestVariable {
   readonly #facts: ConditionFacts
   constructor(facts: ConditionFacts) {
@@ -83,6 +82,7 @@ class Headers extends Map<string, string> {
 // The library knows maps by their constructor.
 Object.defineProperty(Headers.prototype, 'constructor', { value: Map })
 
+/** `principal.actor`: empty texts where nobody acts for the subject. */
 export class ActorVariable {
   readonly #actor: Actor | undefined
   constructor(actor: Actor | undefined) {
@@ -99,6 +99,7 @@ export class ActorVariable {
   }
 }
 
+/** `principal` */
 export class PrincipalVariable {
   readonly #principal: ConditionFacts['principal']
   constructor(principal: ConditionFacts['principal']) {
@@ -120,7 +121,7 @@ export class PrincipalVariable {
     return this.#principal.scopes
   }
   get claims(): JsonObject {
-    return this.#principal.claims ?? noClaims
+    return this.#principal.claims
   }
   get token_id(): string {
     return this.#principal.tokenId ?? ''
@@ -133,6 +134,7 @@ export class PrincipalVariable {
   }
 }
 
+/** `workload`: empty texts where there is none. */
 export class WorkloadVariable {
   readonly #workload: ConditionFacts['workload']
   constructor(workload: ConditionFacts['workload']) {

@@ -1,8 +1,8 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from 'yaml'
-import { type Aim, type Fault, type Path, pathText } from './faults.ts'
+import type { Aim, Fault, Path } from './faults.ts'
 
 /** No policy file is larger, in bytes. */
-export const maxFileBytes = 1024 * 1024
+const maxFileBytes = 1024 * 1024
 
 /** One YAML file, read: its data, what is wrong with its YAML, and where everything stands. */
 export interface SourceFile {
@@ -134,11 +134,3 @@ function inside(node: unknown, text: string, place: (offset: number) => Place, o
   const quote = node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE' ? 1 : 0
   return text.startsWith(value, start + quote) ? place(start + quote + offset) : undefined
 }
-
-/** A fault of one file, at a path of it. */
-export const faultAt = (source: SourceFile, path: Path, message: string, aim?: Aim): Fault => ({
-  file: source.file,
-  ...source.locate(path, aim),
-  path: pathText(path),
-  message,
-})

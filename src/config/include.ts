@@ -8,6 +8,7 @@ export interface Owns {
   readonly prefix?: string | undefined
 }
 
+/** An included file. */
 export interface Included {
   readonly path: string
   readonly owns: Owns | undefined

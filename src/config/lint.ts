@@ -1,3 +1,4 @@
+import { jwksMaxAge } from '../core/issuer.ts'
 import type { RouteEntry } from '../core/route-table.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
@@ -6,8 +7,7 @@ import { isLoopback, parseAddress } from './schema-listen.ts'
 import type { RouteSettings } from './schema-routes.ts'
 import { durationText } from './values.ts'
 
-/** What the issuer listener lets upstreams cache its keys for (`Cache-Control`), in milliseconds. */
-const jwksCachedMs = 300_000
+const jwksCachedMs = jwksMaxAge * 1000
 
 /** Tells what is legal but unsafe, each in one sentence with what to write instead. */
 export function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], report: Report): void {

@@ -21,7 +21,7 @@ export function parseTolerantly<S extends z.ZodType>(
 ): z.output<S> | undefined {
   const root: { value?: unknown } = { value: data }
   for (let round = 0; round < 8; round++) {
-    const result = schema.safeParse(root.value)
+    const result = schema.safeParse(root.value, withoutMessage)
     if (result.success) return result.data
     const parts: Step[][] = []
     for (const issue of result.error.issues.flatMap((issue) => flatten(issue, root.value))) {
@@ -68,7 +68,7 @@ function tell(schema: z.ZodType, issue: Issue, data: unknown, base: Path, report
     return
   }
   if (issue.code === 'invalid_key') {
-    report([...base, ...path], issue.issues[0]?.message ?? 'this key is not a name', { at: 'key' })
+    report([...base, ...path], issue.issues[0]?.message || 'this key is not a name', { at: 'key' })
     return
   }
   report(
@@ -88,8 +88,9 @@ const types: Readonly<Record<string, string>> = {
   null: 'null',
 }
 
-// Messages of the schema begin with what was expected; those of zod do not.
-const hasOwnMessage = (issue: Issue): boolean => !/^(?:Invalid|Unrecognized|Too)/.test(issue.message)
+// Messages of the schema itself come first; where it has none, zod is told to leave the message empty.
+const withoutMessage = { error: () => '' }
+const hasOwnMessage = (issue: Issue): boolean => issue.message !== ''
 
 function wanted(issue: Issue): string {
   if (hasOwnMessage(issue)) return issue.message.replace(/^expected /, '')

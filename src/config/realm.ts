@@ -1,4 +1,5 @@
 import type { Draft } from './draft.ts'
+import { parseAddress } from './schema-listen.ts'
 
 /** The draft with `{realm}` filled in where the format allows it: issuers, audiences, endpoints and keys. */
 export function fillRealm(draft: Draft, realm: string): Draft {
@@ -28,11 +29,12 @@ export function fillRealm(draft: Draft, realm: string): Draft {
 
 type IssuerListener = NonNullable<NonNullable<Draft['sections']['listen']>['issuer']>
 
-/** The issuer's URL, by default that of its address. */
+/** The issuer's URL, by default that of its address; left out where it has none. */
 function withUrl(listener: IssuerListener, fill: (text: string) => string): IssuerListener {
   if (listener.url !== undefined) return { ...listener, url: fill(listener.url) }
-  // With port 0 nobody knows the port yet, and a unix socket has no URL.
-  if (listener.address.startsWith('unix:') || listener.address.endsWith(':0')) return listener
+  const at = parseAddress(listener.address)
+  // A unix socket has no URL; what stands for every address, or for a port that nobody knows yet, is no place to be asked at.
+  if (at?.kind !== 'tcp' || at.port === 0 || at.host === '0.0.0.0' || at.host === '::') return listener
   return { ...listener, url: `${listener.tls.mode === 'none' ? 'http' : 'https'}://${listener.address}` }
 }
 

@@ -9,7 +9,7 @@ export const schemaFile = fileURLToPath(new URL('../../docs/reference/policy.sch
 export const schemaText = (): string => `${JSON.stringify(policySchema(), null, 2)}\n`
 
 /** Writes the published JSON Schema, where it is stale. @returns whether it was */
-export async function writeSchema(): Promise<boolean> {
+async function writeSchema(): Promise<boolean> {
   const before = await readFile(schemaFile, 'utf8').catch(() => '')
   if (before === schemaText()) return false
   await writeFile(schemaFile, schemaText())

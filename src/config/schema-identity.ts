@@ -1,8 +1,20 @@
 import { z } from 'zod'
+import type { SignatureAlgorithm } from '../core/jws.ts'
 import { duration, name, oneOrMore, secret, some, text } from './values.ts'
 
 /** Signature algorithms that a JWT may be verified with: asymmetric ones only (RFC 8725, section 3.1). */
-export const jwtAlgorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'] as const
+const jwtAlgorithms = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+] as const satisfies readonly SignatureAlgorithm[]
 
 const common = { name: name().describe('unique; logs, `identity` lists of routes and `subjects_of` refer to it') }
 const namespace = {
@@ -120,4 +132,3 @@ export const validator = () =>
 export type ValidatorSettings = z.output<ReturnType<typeof validator>>
 export type OidcSettings = z.output<ReturnType<typeof oidc>>
 export type MtlsSettings = z.output<ReturnType<typeof mtls>>
-export type PosternSettings = z.output<ReturnType<typeof postern>>

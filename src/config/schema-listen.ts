@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import type { Secret } from './secret.ts'
 import { duration, filePath, secret, size, some, text } from './values.ts'
 
 const address = () =>
@@ -51,6 +52,7 @@ const tls = () =>
     .prefault({})
     .describe('TLS of this listener')
 
+/** `listen` */
 export const listen = () =>
   z
     .strictObject({
@@ -102,10 +104,10 @@ export type StateSettings =
   | { readonly kind: 'file'; readonly path: string }
   | {
       readonly kind: 'redis'
-      readonly url: import('./secret.ts').Secret
+      readonly url: Secret
       readonly tls?: { readonly ca?: string | undefined; readonly cert?: string | undefined; readonly key?: string | undefined } | undefined
       readonly username?: string | undefined
-      readonly password?: import('./secret.ts').Secret | undefined
+      readonly password?: Secret | undefined
     }
 
 const stateExpected = 'expected "memory:", "file:PATH", "redis://host:port/db", "rediss://host:port/db" or { redis: { url: … } }'
@@ -117,6 +119,7 @@ export function isRedisUrl(shape: string): boolean {
   return url.hostname !== '' && /^(?:|\/|\/\d{1,4})$/.test(url.pathname) && url.search === '' && url.hash === ''
 }
 
+/** `state` */
 export const state = () =>
   z
     .union([
@@ -146,6 +149,7 @@ export const state = () =>
     .prefault('file:./data/postern.db')
     .describe('memory: (one replica), file:PATH (SQLite, one host), redis:// or rediss:// (replicas share it)')
 
+/** `check` */
 export const check = () =>
   z
     .strictObject({

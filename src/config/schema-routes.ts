@@ -74,7 +74,7 @@ export const route = () =>
       workload: some(text()).optional().describe('SPIFFE IDs, one of which the client certificate must hold; absent: any, or none'),
       roles: anyOrAll('roles demanded'),
       scopes: anyOrAll('scopes demanded, with {param} of the path'),
-      when: text_().optional().describe('CEL: request, principal, workload, params, resource, now'),
+      when: condition().optional().describe('CEL: request, principal, workload, params, resource, now'),
       owner: owner(),
       binding: z.enum(['none', 'mtls', 'dpop']).prefault('none').describe('proof of possession that is demanded'),
       downstream: downstream(),
@@ -87,10 +87,9 @@ export const route = () =>
     .describe('Host, methods and path, with what they demand')
 
 /** A condition may have line breaks. */
-function text_() {
-  return z.string().min(1, { error: 'expected a CEL expression' })
-}
+const condition = () => z.string().min(1, { error: 'expected a CEL expression' })
 
+/** Whether a text is a field name (RFC 9110, section 5.1). */
 export const isHeaderName = (value: string): boolean => token.test(value)
 
 export type RouteSettings = z.output<ReturnType<typeof route>>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { defaultOwnerLabel } from '../core/ownership.ts'
 import { validator } from './schema-identity.ts'
 import { check, isRedisUrl, listen, state } from './schema-listen.ts'
 import { route } from './schema-routes.ts'
@@ -200,7 +201,7 @@ export const policyFile = () =>
       sources: sources(),
       ownership: z
         .strictObject({
-          label: text().prefault('agentcube.io/owner'),
+          label: text().prefault(defaultOwnerLabel),
           cache: z
             .strictObject({
               size: z.int().min(0).max(100_000_000).prefault(100_000),

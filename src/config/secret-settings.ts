@@ -1,5 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { encryptionKeyBytes } from '../core/encryption-key.ts'
+import { systemCode } from '../core/system-code.ts'
 import type { Path, Report } from './faults.ts'
 import { privateFileFault } from './private-file.ts'
 import type { Settings } from './schema.ts'
@@ -57,17 +59,10 @@ const demands: readonly { readonly path: string; readonly holds: (value: string)
   },
   {
     path: 'issuer.keys.encryption_key',
-    holds: (value) => keyBytes(value) !== undefined,
+    holds: (value) => encryptionKeyBytes(value) !== undefined,
     expected: 'the encryption key has another length or form: expected 32 bytes as base64 or hex',
   },
 ]
-
-/** The 32 bytes of `issuer.keys.encryption_key`, base64 (either alphabet) or hex; undefined where it is neither. */
-export function keyBytes(value: string): Buffer | undefined {
-  if (/^[0-9a-fA-F]{64}$/.test(value)) return Buffer.from(value, 'hex')
-  if (!/^[A-Za-z0-9+/_-]{43}=?$/.test(value)) return undefined
-  return Buffer.from(value, 'base64')
-}
 
 /**
  * Opens all secrets of the settings, and checks what they hold and who may read their files.
@@ -127,8 +122,8 @@ export function checkReadable(file: string, path: Path, report: Report): void {
     if (!statSync(file).isDirectory()) return
     report(path, `"${file}" is a folder: expected a PEM file`)
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    const why = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'this user may not' : (code ?? 'unknown error')
+    const code = systemCode(error)
+    const why = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'this user may not' : code
     report(path, `"${file}" cannot be read: ${why}`)
   }
 }

@@ -7,7 +7,7 @@ import { inspect } from 'node:util'
 export const referenceForm = `"\${env:NAME}" or "\${file:/path}"`
 
 /** A secret file is read again at most this often, in milliseconds. */
-export const secretRefreshMs = 30_000
+const secretRefreshMs = 30_000
 
 type Part = { readonly kind: 'text'; readonly text: string } | { readonly kind: 'env' | 'file'; readonly name: string }
 

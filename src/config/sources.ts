@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { systemCode } from '../core/system-code.ts'
 import { readDocument, type SourceFile } from './document.ts'
 import { type Aim, type Fault, type Path, pathText, type Report } from './faults.ts'
 import { findIncluded, type Owns, outside } from './include.ts'
@@ -60,15 +61,9 @@ export class Sources {
       this.faults.push(...source.faults)
       return source
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code
+      const code = systemCode(error)
       const why =
-        code === 'ENOENT'
-          ? 'there is no such file'
-          : code === 'EACCES'
-            ? 'it may not be read'
-            : code === 'EISDIR'
-              ? 'it is a folder'
-              : (code ?? 'unknown')
+        code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'it may not be read' : code === 'EISDIR' ? 'it is a folder' : code
       this.faults.push({ file, line: 1, column: 1, path: '', message: `the file cannot be read: ${why}` })
       return undefined
     }

@@ -1,4 +1,5 @@
 import { realpath, stat } from 'node:fs/promises'
+import { systemCode } from '../core/system-code.ts'
 import type { Fault } from './faults.ts'
 import { findIncluded } from './include.ts'
 import { type Loaded, type ReadOptions, type ReadResult, readPolicy, restartNeeded } from './read.ts'
@@ -12,6 +13,7 @@ export interface WatchOptions extends ReadOptions {
   readonly onFaults: (faults: readonly Fault[]) => void
 }
 
+/** A watch over the files of a policy. */
 export interface Watch {
   /** Looks at once, and takes what is there for whole; for whoever has just written the files and says so. */
   readonly now: () => void
@@ -116,7 +118,7 @@ async function signature(files: readonly string[], loaded: Loaded, main: string)
         const { dev, ino, size, mtimeNs, ctimeNs } = await stat(target, { bigint: true })
         return `${file} ${target} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`
       } catch (error) {
-        return `${file} ${(error as NodeJS.ErrnoException).code}`
+        return `${file} ${systemCode(error)}`
       }
     }),
   )

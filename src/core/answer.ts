@@ -8,6 +8,7 @@ import { Deny, type DenyReason, httpStatus, rpcCode } from './reasons.ts'
 /** Everything that Envoy is told of one check; the wire only has to spell it. */
 export type Answer = AllowAnswer | DenyAnswer
 
+/** An OkHttpResponse (envoy.service.auth.v3). */
 export interface AllowAnswer {
   readonly kind: 'allow'
   /** `ok`, or why it would have been denied where the route says `enforce: false`. */
@@ -16,6 +17,7 @@ export interface AllowAnswer {
   readonly metadata: JsonObject
 }
 
+/** A DeniedHttpResponse (envoy.service.auth.v3). */
 export interface DenyAnswer {
   readonly kind: 'deny'
   readonly reason: DenyReason

@@ -10,8 +10,9 @@ export interface Mutations {
   readonly removeQuery: readonly string[]
 }
 
+/** A request that goes on to the upstream. */
 export interface Allow {
-  /** `unenforced`: denied, recorded, and let through without identity since the route says `enforce: false`. */
+  /** A {@link Deny}: denied, recorded, and let through without identity since the route says `enforce: false`. */
   readonly access: 'principal' | 'public' | Deny
   readonly mutations: Mutations
 }

@@ -20,35 +20,43 @@ export interface Received {
   /** UUIDv7. */
   readonly decisionId: string
 }
+/** After normalize. */
 export interface Normalized extends Received {
   readonly target: Target
 }
+/** After route. */
 export interface Routed extends Normalized {
   readonly route: Route
   readonly params: ReadonlyMap<string, string>
   /** A public route, or a true preflight that passes: identify to exchange are skipped. */
   readonly open: boolean
 }
+/** A request that asks for nobody: on to respond. */
 export interface Open extends Routed {
   readonly open: true
 }
+/** After identify. */
 export interface Identified extends Routed {
   readonly principal: Principal
   readonly workload: Workload | undefined
 }
+/** After revocation. */
 export interface NotRevoked extends Identified {
   readonly revocation: 'checked'
 }
+/** After authorize. */
 export interface Authorized extends NotRevoked {
   readonly authorized: true
   /** Header name → value, for the claims that the route hands on. */
   readonly claimHeaders: ReadonlyMap<string, string>
 }
+/** After own. */
 export interface Owned extends Authorized {
   /** `<kind>:<id>`, where the route names a resource and the request an id. */
   readonly resource: string | undefined
   readonly ownerMatch: OwnerMatch
 }
+/** After exchange. */
 export interface Exchanged extends Owned {
   readonly downstreamToken: string | undefined
 }
@@ -91,15 +99,19 @@ export class Facts implements Received {
 }
 
 // A state is the same object seen through a narrower type; the casts stand here and nowhere else.
-const facts = (state: Received): Facts => state as Facts
 
+/** All facts of the check that a state belongs to. */
+export const factsOf = (state: Received): Facts => state as Facts
+
+/** The state that normalize hands on. */
 export function normalized(state: Received, target: Target): Normalized {
-  facts(state).target = target
+  factsOf(state).target = target
   return state as Normalized
 }
 
+/** The state that route hands on. */
 export function routed(state: Normalized, route: Route, params: ReadonlyMap<string, string>, open: boolean): Routed {
-  const f = facts(state)
+  const f = factsOf(state)
   f.route = route
   f.params = params
   f.open = open
@@ -108,21 +120,24 @@ export function routed(state: Normalized, route: Route, params: ReadonlyMap<stri
 
 /** The workload is noted before anything is decided about the principal, so that denials tell it too. */
 export function noteWorkload(state: Routed, workload: Workload | undefined): void {
-  facts(state).workload = workload
+  factsOf(state).workload = workload
 }
 
+/** The state that identify hands on. */
 export function identified(state: Routed, principal: Principal): Identified {
-  facts(state).principal = principal
+  factsOf(state).principal = principal
   return state as Identified
 }
 
+/** The state that revocation hands on. */
 export function notRevoked(state: Identified): NotRevoked {
-  facts(state).revocation = 'checked'
+  factsOf(state).revocation = 'checked'
   return state as NotRevoked
 }
 
+/** The state that authorize hands on. */
 export function authorized(state: NotRevoked, claimHeaders: ReadonlyMap<string, string>): Authorized {
-  const f = facts(state)
+  const f = factsOf(state)
   f.authorized = true
   f.claimHeaders = claimHeaders
   return state as Authorized
@@ -130,20 +145,22 @@ export function authorized(state: NotRevoked, claimHeaders: ReadonlyMap<string, 
 
 /** Notes the resource and how the look-up went, before or with the outcome. */
 export function noteOwnership(state: Authorized, resource: string, match: OwnerMatch): void {
-  const f = facts(state)
+  const f = factsOf(state)
   f.resource = resource
   f.ownerMatch = match
 }
 
 /** A miss anywhere is a miss. */
 export function noteCache(state: Received, use: CacheUse): void {
-  const f = facts(state)
+  const f = factsOf(state)
   if (use === 'miss' || f.cache === 'none') f.cache = use
 }
 
+/** The state that own hands on; what was found has been noted by {@link noteOwnership}. */
 export const owned = (state: Authorized): Owned => state as Owned
 
+/** The state that exchange hands on. @param token undefined where the route names none */
 export function exchanged(state: Owned, token: string | undefined): Exchanged {
-  facts(state).downstreamToken = token
+  factsOf(state).downstreamToken = token
   return state as Exchanged
 }

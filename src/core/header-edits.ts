@@ -7,8 +7,8 @@ import type { Principal } from './principal.ts'
 import type { Request } from './request.ts'
 import type { ClaimHeader } from './route.ts'
 
-/** All claim headers of one request together, names included (design: more is `claims_too_large`). */
-export const maxClaimBytes = 4096
+/** Bytes of all claim headers of one request together, names included; more is `claims_too_large`. */
+const maxClaimBytes = 4096
 
 // A client that sets this itself could make an upstream believe that the authorizer had failed.
 const alwaysRemoved = 'x-envoy-auth-failure-mode-allowed'
@@ -18,7 +18,7 @@ const alwaysRemoved = 'x-envoy-auth-failure-mode-allowed'
  * JSON, numbers and booleans as JSON.
  * @returns undefined where the principal has no such claim
  */
-export function claimValue(claim: Json | undefined): string | undefined {
+function claimValue(claim: Json | undefined): string | undefined {
   if (claim === undefined || claim === null) return undefined
   if (typeof claim === 'string') return percentEncode(claim)
   if (Array.isArray(claim)) {

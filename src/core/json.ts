@@ -4,7 +4,18 @@ export interface JsonObject {
   readonly [name: string]: Json
 }
 
+/** Whether a parsed value is an object, and neither a list nor null. */
 export const isJsonObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The JSON object that a text holds; undefined where it holds anything else. */
+export function readJsonObject(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isJsonObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * The value at a dotted path of claim names (`realm_access.roles`). A name that itself holds dots

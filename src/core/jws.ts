@@ -17,6 +17,7 @@ export const signatureAlgorithms = [
 ] as const
 export type SignatureAlgorithm = (typeof signatureAlgorithms)[number]
 
+/** Whether an `alg` is one that may ever be verified. */
 export const isSignatureAlgorithm = (name: unknown): name is SignatureAlgorithm =>
   (signatureAlgorithms as readonly unknown[]).includes(name)
 

@@ -1,7 +1,9 @@
 import { isJsonObject, type JsonObject } from './json.ts'
 import type { UnverifiedJwt } from './validator.ts'
 
-/** A longer token is no token (design, section 5). */
+/** Seconds that clocks may be apart: allowed wherever the times of a token are compared. */
+export const clockSkew = 60
+/** A longer token is no token. */
 export const maxTokenBytes = 8192
 /** Deeper claims are refused, so that nothing that walks them can exhaust the stack. */
 const maxDepth = 32

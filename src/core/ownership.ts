@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto'
 /** Labels of one resource; values that are no strings never get in. */
 export type Labels = ReadonlyMap<string, string>
 
+export const noLabels: Labels = new Map()
+
 /** The owner label's name unless the policy says otherwise. */
 export const defaultOwnerLabel = 'agentcube.io/owner'
 

@@ -13,6 +13,7 @@ export interface HeaderNames {
   readonly fixed: readonly string[]
 }
 
+/** What a denial tells the client (`denials`). */
 export interface DenialSettings {
   readonly detail: boolean
   /** `realm` of `WWW-Authenticate` (RFC 6750, section 3). */

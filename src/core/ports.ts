@@ -10,7 +10,7 @@ export class Unavailable extends Error {
   override readonly name = 'Unavailable'
 }
 
-/** A label map with the annotation of the owner label's name, where there is one. */
+/** What is kept of one resource; a resource without labels is one that nobody knows. */
 export interface LabelRecord {
   readonly labels: Labels
 }
@@ -21,6 +21,7 @@ export interface LabelReader {
   readonly read: (resource: string, id: string) => Soon<LabelRecord | undefined>
 }
 
+/** Postern's own labels, which may be written. */
 export interface LabelStore extends LabelReader {
   /** Replaces all labels of a resource; durable as the driver promises when it resolves. @throws {Unavailable} */
   readonly write: (resource: string, id: string, labels: Labels) => Promise<void>
@@ -47,11 +48,12 @@ export interface ChangeFeed {
   readonly heardAt: () => number
 }
 
-/** A near copy may be used while the feed was heard from at most this long ago (design: loss noticed within 1 s). */
+/** Milliseconds: a near copy may be used while the feed was heard from at most this long ago, so that its loss shows within 1 s. */
 export const feedTrustMs = 1000
 
 export type RevocationLevel = 'token' | 'subject'
 
+/** What is refused from now on, though it was issued. */
 export interface Revocation {
   readonly level: RevocationLevel
   /** `jti` for a token; the prefixed subject for a subject. */
@@ -72,6 +74,7 @@ export interface RevocationPage {
   readonly more: boolean
 }
 
+/** Revocations as stored, in the order in which they were appended. */
 export interface RevocationStore {
   /**
    * Those still in force, a page at a time.
@@ -98,6 +101,7 @@ export interface StoredKey {
   readonly privateKey: string
 }
 
+/** The signing keys as stored: one set, read and replaced as a whole. */
 export interface KeyStore {
   /** @throws {Unavailable} */
   readonly list: () => Promise<readonly StoredKey[]>
@@ -141,6 +145,7 @@ export interface OwnerLookup {
   readonly labels: (source: string | undefined, resource: string, id: string) => Soon<LookedUp>
 }
 
+/** Labels as found. */
 export interface LookedUp {
   readonly labels: Labels | undefined
   readonly cache: 'hit' | 'miss'
@@ -172,6 +177,7 @@ export type TokenAnswer =
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'unavailable'; readonly detail: string }
 
+/** What exchange reaches: the issuer in process, or a token endpoint. Never throws; what goes wrong is an answer. */
 export interface DownstreamTokens {
   readonly obtain: (request: TokenRequest) => Soon<TokenAnswer>
 }

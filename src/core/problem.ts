@@ -28,6 +28,7 @@ export function problemBody(denial: Deny, facts: Facts): string {
   }
 }
 
+/** Headers of a denial, lower case: the decision id, no-store, the type of the body, and a challenge where one belongs (RFC 6750, section 3). */
 export function problemHeaders(denial: Deny, facts: Facts): [string, string][] {
   const headers: [string, string][] = [
     [facts.policy.headers.decision, facts.decisionId],

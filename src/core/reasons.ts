@@ -91,6 +91,7 @@ export class Deny {
   }
 }
 
+/** Refuses. @param detail for log and audit trail; never holds a credential */
 export const deny = (reason: DenyReason, detail: string): Deny => new Deny(reason, detail)
 
 /** 401 and 403 are what `enforce: false` lets through, except a revocation: that is never a matter of adoption. */

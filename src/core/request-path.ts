@@ -7,7 +7,7 @@ export interface SplitPath {
 }
 
 /** Bytes of a path, without its query. */
-export const maxPathLength = 8192
+const maxPathLength = 8192
 
 // Controls (C0, DEL, C1) and `#` have no place anywhere; U+FFFD is what a decoder puts for bytes that are no UTF-8.
 const forbiddenAnywhere = /[\u0000-\u0020\u007f-\u009f#\ufffd]/

@@ -42,6 +42,7 @@ export function givers(closure: RoleClosure, role: string): ReadonlySet<string> 
   return names
 }
 
+/** A route's demand, with inheritance worked in. */
 export const demandRoles = (closure: RoleClosure, mode: 'any' | 'all', names: readonly string[]): RoleDemand => ({
   mode,
   names,

@@ -4,7 +4,7 @@ import type { Request, Target } from './request.ts'
 import type { RoleDemand } from './roles.ts'
 import type { ScopeDemand } from './scopes.ts'
 
-/** What a condition may look at (design: `request`, `principal`, `workload`, `params`, `resource`, `now`). */
+/** What a condition may look at (docs/guides/roles-scopes-conditions.md). */
 export interface ConditionFacts {
   readonly request: Request
   readonly target: Target
@@ -25,6 +25,7 @@ export interface Condition {
   readonly holds: (facts: ConditionFacts) => boolean
 }
 
+/** Where a request names its resource: `path:NAME`, `header:NAME` or `query:NAME`. */
 export interface IdSource {
   readonly from: 'path' | 'header' | 'query'
   /** Header names in lower case. */
@@ -58,6 +59,7 @@ export interface Downstream {
   readonly via: 'issuer' | { readonly sts: string }
 }
 
+/** What a route demands and hands on, compiled; what it is matched on stands in the route table. */
 export interface Route {
   readonly id: string
   readonly public: boolean
@@ -81,6 +83,7 @@ export interface Route {
   readonly encodedSlash: boolean
 }
 
+/** A claim that is handed on, and the header for it. */
 export interface ClaimHeader {
   readonly claim: string
   /** Lower case, with the prefix. */

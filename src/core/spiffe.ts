@@ -16,3 +16,24 @@ export function parseSpiffeId(text: string): Workload | undefined {
   for (const part of path) if (!segment.test(part) || part === '.' || part === '..') return undefined
   return { id: text, trustDomain: domain }
 }
+
+// One entry of the text that Node makes of subjectAltName: values with a comma or quotes come as JSON strings.
+const entry = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y
+
+/**
+ * The workload that a certificate names (X509-SVID, section 2: exactly one URI SAN).
+ * @param subjectAltName as X509Certificate of node:crypto gives it
+ */
+export function certificateSpiffeId(subjectAltName: string | undefined): Workload | undefined {
+  if (!subjectAltName) return undefined
+  let uri: string | undefined
+  entry.lastIndex = 0
+  for (let at = 0; at < subjectAltName.length; at = entry.lastIndex) {
+    const found = entry.exec(subjectAltName)
+    if (!found) return undefined
+    if (found[1] !== 'URI') continue
+    if (uri !== undefined) return undefined
+    uri = found[2] ?? ''
+  }
+  return uri === undefined ? undefined : parseSpiffeId(uri)
+}

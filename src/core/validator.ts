@@ -1,3 +1,4 @@
+import type { JsonObject } from './json.ts'
 import type { Soon } from './ports.ts'
 import type { Principal, Workload } from './principal.ts'
 import type { Deny } from './reasons.ts'
@@ -18,14 +19,15 @@ export interface Credential {
 /** A JWT's parts before anything is verified: fit to choose a validator by, and for nothing else. */
 export interface UnverifiedJwt {
   readonly header: { readonly [name: string]: unknown }
-  readonly payload: import('./json.ts').JsonObject
+  readonly payload: JsonObject
 }
 
+/** What is presented to a validator. */
 export interface Presentation {
   readonly request: Request
   readonly credential: Credential
   /** What Envoy's jwt_authn verified, under any key that a validator names; undefined where it verified nothing. */
-  readonly verified: import('./json.ts').JsonObject | undefined
+  readonly verified: JsonObject | undefined
   /** Milliseconds since the epoch. */
   readonly now: number
 }

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { at, isJsonObject, type Json, type JsonObject } from '../core/json.ts'
+import { clockSkew } from '../core/jwt.ts'
 import type { Actor, Principal } from '../core/principal.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 
@@ -29,8 +30,6 @@ export interface ClaimRules {
   readonly mayAssert: ReadonlySet<string> | undefined
 }
 
-/** How far clocks may be apart, in seconds. */
-export const skew = 60
 const maxSubjectLength = 1024
 const maxActors = 5
 
@@ -57,15 +56,15 @@ export function checkTimes(payload: JsonObject, now: number): Deny | undefined {
   if (!Number.isFinite(exp)) return deny('invalid_credential', 'exp is missing or no number')
   if (nbf !== undefined && !Number.isFinite(nbf)) return deny('invalid_credential', 'nbf is no number')
   if (iat !== undefined && !Number.isFinite(iat)) return deny('invalid_credential', 'iat is no number')
-  if ((nbf as number | undefined) !== undefined && (nbf as number) - skew > seconds)
+  if ((nbf as number | undefined) !== undefined && (nbf as number) - clockSkew > seconds)
     return deny('invalid_credential', 'not valid yet (nbf)')
-  if ((iat as number | undefined) !== undefined && (iat as number) - skew > seconds)
+  if ((iat as number | undefined) !== undefined && (iat as number) - clockSkew > seconds)
     return deny('invalid_credential', 'issued in the future (iat)')
   return isPast(exp as number, now) ? deny('expired_credential', `expired at ${exp}`) : undefined
 }
 
 /** Whether an `exp` has passed, skew allowed. */
-export const isPast = (exp: number, now: number): boolean => exp + skew <= now / 1000
+export const isPast = (exp: number, now: number): boolean => exp + clockSkew <= now / 1000
 
 /**
  * The principal that a verified payload names.

@@ -26,7 +26,7 @@ interface Remembered {
 /**
  * Admits what Envoy's jwt_authn filter verified, and fetches nothing. Envoy's word is not taken blindly: it
  * looks for `Bearer ` anywhere in the value, lets padding, white space and `crit` through, and checks no
- * `iat` (envoy-protocol). So parties and times are checked again, and where the token itself arrives it must
+ * `iat`. So parties and times are checked again, and where the token itself arrives it must
  * be exactly the one whose payload Envoy tells of.
  */
 export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {

@@ -1,7 +1,8 @@
 import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { BearerValidator } from '../core/validator.ts'
+import type { VerificationKeys } from '../core/verification-keys.ts'
 import type { ClaimRules } from './claims.ts'
-import { type VerificationKeys, verifiedJwt } from './verified-jwt.ts'
+import { verifiedJwt } from './verified-jwt.ts'
 
 /** Settings of an `oidc` validator with `verified_by: postern`. */
 export interface OidcPosternOptions extends ClaimRules {

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Workload } from '../core/principal.ts'
 import type { Request } from '../core/request.ts'
-import { parseSpiffeId } from '../core/spiffe.ts'
+import { certificateSpiffeId, parseSpiffeId } from '../core/spiffe.ts'
 
 /** Reads the peer of a request; a trust domain that is not among these names nobody. */
 export type PeerReader = (request: Request, trustDomains: ReadonlySet<string>) => Workload | undefined
@@ -28,12 +28,10 @@ export function createPeerReader(): PeerReader {
   }
 }
 
-/** The one URI SAN of a certificate (X.509-SVID, section 2), from Envoy's URL-encoded PEM. */
+/** From Envoy's URL-encoded PEM. */
 function fromCertificate(encoded: string): Workload | undefined {
   try {
-    const names = new X509Certificate(decodeURIComponent(encoded)).subjectAltName?.split(', ') ?? []
-    const uris = names.filter((name) => name.startsWith('URI:'))
-    return uris.length === 1 ? parseSpiffeId(uris[0]!.slice('URI:'.length)) : undefined
+    return certificateSpiffeId(new X509Certificate(decodeURIComponent(encoded)).subjectAltName)
   } catch {
     return undefined // what is no certificate names nobody
   }

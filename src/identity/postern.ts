@@ -1,6 +1,7 @@
 import type { BearerValidator } from '../core/validator.ts'
+import type { VerificationKeys } from '../core/verification-keys.ts'
 import type { ClaimNames, ClaimRules } from './claims.ts'
-import { type VerificationKeys, verifiedJwt } from './verified-jwt.ts'
+import { verifiedJwt } from './verified-jwt.ts'
 
 /** Settings of a `postern` validator: tokens of our own issuer. */
 export interface PosternOptions extends Omit<ClaimRules, 'names' | 'audiences'> {

@@ -1,23 +1,14 @@
-import type { KeyObject } from 'node:crypto'
+import type { Admin } from '../core/issuer.ts'
 import { verifySignature } from '../core/jws.ts'
 import { parseJwt } from '../core/jwt.ts'
+import type { KeyRing } from './key-ring.ts'
 import { adminType } from './mint.ts'
 
 export interface AdminTokenOptions {
   readonly issuer: string
   readonly adminAudience: string
   /** The issuer's own key ring. */
-  readonly keys: { readonly find: (kid: string | undefined, alg: string) => { readonly kind: string; readonly key?: KeyObject } }
-}
-
-/** Who may use the admin listener, by a token of {@link AdminTokenOptions.issuer}. */
-export interface Admin {
-  readonly subject: string
-  readonly scopes: readonly string[]
-  readonly tokenId: string
-  /** Seconds since the epoch. */
-  readonly issuedAt: number
-  readonly expiresAt: number
+  readonly keys: Pick<KeyRing, 'find'>
 }
 
 /**
@@ -31,7 +22,7 @@ export function adminTokens(options: AdminTokenOptions): (token: string, now: nu
     if (!jwt || jwt.header['typ'] !== adminType || jwt.header['alg'] !== 'ES256' || Object.hasOwn(jwt.header, 'crit')) return undefined
     const { kid } = jwt.header
     const found = options.keys.find(typeof kid === 'string' ? kid : undefined, 'ES256')
-    if (!found.key || !verifySignature(token, 'ES256', found.key)) return undefined
+    if (found.kind !== 'key' || !verifySignature(token, 'ES256', found.key)) return undefined
     const { iss, aud, sub, exp, iat, jti, scope } = jwt.payload
     if (iss !== options.issuer || aud !== options.adminAudience || typeof sub !== 'string' || sub === '') return undefined
     if (typeof exp !== 'number' || exp <= now / 1000 || typeof iat !== 'number' || typeof jti !== 'string') return undefined

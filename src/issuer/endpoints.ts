@@ -1,5 +1,6 @@
 import { Hono } from 'hono'
 import { routePath } from 'hono/route'
+import { jwksMaxAge } from '../core/issuer.ts'
 
 export interface IssuerEndpointsOptions {
   /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
@@ -10,9 +11,6 @@ export interface IssuerEndpointsOptions {
   /** Told of each request, by the document it was for (never its path), and how long it took in seconds. */
   readonly observe?: (endpoint: string, seconds: number) => void
 }
-
-/** Seconds that upstreams may keep the key set; `publish_before` must be longer, so that none misses a new key. */
-export const jwksMaxAge = 300
 
 const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringify({ type: 'about:blank', title, status })
 

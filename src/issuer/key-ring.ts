@@ -1,18 +1,14 @@
-import type { KeyObject } from 'node:crypto'
+import type { KeyInfo } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { ChangeFeed, KeyStore, StoredKey } from '../core/ports.ts'
-import { createKey, type LoadedKey, load, type PublishedKey, signCompact } from './signing-key.ts'
+import type { KeyAnswer } from '../core/verification-keys.ts'
+import { due, type RotationTimes, rotated } from './rotation.ts'
+import { type LoadedKey, load, type PublishedKey, signCompact } from './signing-key.ts'
 
-export interface KeyRingOptions {
+export interface KeyRingOptions extends RotationTimes {
   /** Where replicas share the keys; decrypts and encrypts by itself where that is configured. */
   readonly store: KeyStore
   readonly feed: ChangeFeed
-  /** Milliseconds that a new key is published before it signs (`publish_before`): what upstreams may cache a JWKS for. */
-  readonly publishBeforeMs: number
-  /** Milliseconds that one key signs (`rotate_every`). */
-  readonly rotateEveryMs: number
-  /** Milliseconds that a key is still published after it signed last: the longest life of a token, and the skew. */
-  readonly keepForMs: number
   /** Milliseconds between looks at the store, should a change not have been told; 30 s unless given. */
   readonly reloadEveryMs?: number
   /** Milliseconds since the epoch. */
@@ -21,27 +17,12 @@ export interface KeyRingOptions {
   readonly fault?: (error: unknown) => void
 }
 
-/** A key without what is secret in it, for listing. Seconds since the epoch. */
-export interface KeyInfo {
-  readonly kid: string
-  readonly algorithm: 'ES256'
-  readonly createdAt: number
-  readonly activeAt: number
-  readonly retiredAt: number | undefined
-  readonly state: 'published' | 'signing' | 'retired'
-}
-
-type OwnKeyAnswer =
-  | { readonly kind: 'key'; readonly key: KeyObject }
-  | { readonly kind: 'unknown' }
-  | { readonly kind: 'unavailable'; readonly detail: string }
-
 /** The issuer's own keys, in memory: signing and looking up never wait. */
 export interface KeyRing {
   /** A JWS in compact serialization by the key that signs now. 20 µs, at once. */
   readonly sign: (payload: JsonObject, typ: string) => string
   /** For the validator of our own tokens. */
-  readonly find: (kid: string | undefined, alg: string) => OwnKeyAnswer
+  readonly find: (kid: string | undefined, alg: string) => KeyAnswer
   readonly jwks: () => { readonly keys: readonly PublishedKey[] }
   readonly list: () => readonly KeyInfo[]
   /**
@@ -67,6 +48,7 @@ const maxAttempts = 8
 export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   const { store, clock = Date.now } = options
   const seconds = (): number => Math.floor(clock() / 1000)
+  const onTheClock = (keys: readonly StoredKey[]) => due(keys, clock(), options)
   let ring: readonly LoadedKey[] = []
 
   const take = (stored: readonly StoredKey[]): void => {
@@ -93,31 +75,6 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     return tail
   }
 
-  const newest = (keys: readonly StoredKey[]): StoredKey | undefined =>
-    keys.reduce<StoredKey | undefined>((last, key) => (last === undefined || key.activeAt >= last.activeAt ? key : last), undefined)
-
-  const rotated = (keys: readonly StoredKey[], now: boolean): readonly StoredKey[] | undefined => {
-    const at = seconds()
-    const last = newest(keys)
-    const waiting = last !== undefined && last.activeAt > at ? last : undefined
-    if (waiting && !now) return undefined
-    const next = waiting ? { ...waiting, activeAt: at } : createKey(at, now || !last ? at : at + Math.ceil(options.publishBeforeMs / 1000))
-    const others = keys.filter((key) => key.kid !== next.kid)
-    return [
-      ...others.map((key) => (key.retiredAt === undefined || key.retiredAt > next.activeAt ? { ...key, retiredAt: next.activeAt } : key)),
-      next,
-    ]
-  }
-
-  /** What the clock alone demands: the next key in time, and old ones out when nothing they signed is valid. */
-  const due = (keys: readonly StoredKey[]): readonly StoredKey[] | undefined => {
-    const at = clock()
-    const last = newest(keys)
-    if (!last || at >= last.activeAt * 1000 + options.rotateEveryMs - options.publishBeforeMs) return rotated(keys, false)
-    const kept = keys.filter((key) => key.retiredAt === undefined || key.retiredAt * 1000 + options.keepForMs > at)
-    return kept.length < keys.length ? kept : undefined
-  }
-
   let waiting = false
   const reloadQuietly = (): void => {
     // A reload that has not begun will see this change too; one that has may not.
@@ -125,7 +82,7 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     waiting = true
     const begin = (): Promise<void> => {
       waiting = false
-      return change(due)
+      return change(onTheClock)
     }
     inTurn(begin).catch((error: unknown) => options.fault?.(error))
   }
@@ -145,7 +102,7 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     state: stored.kid === signing().stored.kid ? 'signing' : stored.activeAt > seconds() ? 'published' : 'retired',
   })
 
-  await inTurn(() => change(due))
+  await inTurn(() => change(onTheClock))
   const unsubscribe = options.feed.subscribe((told) => {
     if (told.kind === 'keys') reloadQuietly()
   })
@@ -160,10 +117,10 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     jwks: () => ({ keys: ring.map((key) => key.published) }),
     list: () => ring.map(infoOf),
     rotate: async ({ now = false } = {}) => {
-      await inTurn(() => change((keys) => rotated(keys, now)))
+      await inTurn(() => change((keys) => rotated(keys, now, clock(), options)))
       return ring.at(-1)!.stored.kid
     },
-    reload: () => inTurn(() => change(due)),
+    reload: () => inTurn(() => change(onTheClock)),
     close: () => {
       clearInterval(timer)
       unsubscribe()

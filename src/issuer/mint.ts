@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { adminScopes, type EdgeToken, type Minted } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
+import { clockSkew } from '../core/jwt.ts'
 import type { TokenRequest } from '../core/ports.ts'
 import type { Actor } from '../core/principal.ts'
 import { narrow } from '../core/scopes.ts'
@@ -17,30 +19,10 @@ export interface MintOptions {
   readonly adminAudience: string
 }
 
-export interface Minted {
-  readonly token: string
-  /** `jti` */
-  readonly id: string
-  /** Seconds since the epoch. */
-  readonly issuedAt: number
-  readonly expiresAt: number
-}
-
-/** A token by which a person or agent enters at the edge. */
-export interface EdgeToken {
-  readonly audience: string
-  readonly subject: string
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  /** Seconds. */
-  readonly ttl: number
-  /** Milliseconds since the epoch. */
-  readonly now: number
-}
-
+/** Mints tokens, each kind with an audience and a `typ` of its own. Throws what the signer throws. */
 export interface Mint {
   /**
-   * A downstream token (design, section 7).
+   * A downstream token: the principal's subject, at most its scopes, and a life no longer than its credential's.
    * @returns undefined where the principal's own credential has ended
    */
   readonly downstream: (request: Omit<TokenRequest, 'via'>) => Minted | undefined
@@ -50,19 +32,16 @@ export interface Mint {
 }
 
 /** Downstream tokens are plain JWTs: never `at+jwt`, so that none is a credential at the edge. */
-export const downstreamType = 'JWT'
+const downstreamType = 'JWT'
 /** RFC 9068, section 2.1. */
-export const edgeType = 'at+jwt'
+const edgeType = 'at+jwt'
 export const adminType = 'postern-admin+jwt'
 
-/** What an admin token may do (design, section 8). */
-export const adminScopes = ['admin:launch-tokens:*', 'admin:revoke:*', 'admin:audit:*', 'admin:apps:*', 'admin:owners:*'] as const
-
 /** Seconds. */
-export const maxDownstreamLife = 300
-export const adminLife = 300
-const skew = 60
+const maxDownstreamLife = 300
+const adminLife = 300
 
+/** Mints by a signer; each token gets `iss`, `iat`, `exp` and a `jti` of its own. */
 export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint {
   const mint = (typ: string, now: number, life: number, end: number, claims: JsonObject): Minted => {
     const issuedAt = Math.floor(now / 1000)
@@ -74,7 +53,7 @@ export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint
 
   return {
     downstream: ({ principal, workload, audience, scope, ttl, resource, now }) => {
-      const end = principal.expiresAt + skew
+      const end = principal.expiresAt + clockSkew
       if (Math.floor(end) <= now / 1000) return undefined
       const granted = narrow(principal.scopes, scope)
       const actor = actorOf(workload, principal.actor)

@@ -1,13 +1,11 @@
 import type { Stage } from '../check/stage.ts'
 import { type Authorized, authorized, type NotRevoked } from '../core/facts.ts'
 import { claimHeaders } from '../core/header-edits.ts'
-import type { Labels } from '../core/ownership.ts'
+import { type Labels, noLabels } from '../core/ownership.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 import { meetsRoles } from '../core/roles.ts'
 import type { Condition } from '../core/route.ts'
 import { meetsScopes } from '../core/scopes.ts'
-
-const noLabels: Labels = new Map()
 
 /** Workload, roles, scopes, condition and the size of the claims, in this order; pure. */
 export const authorize: Stage<NotRevoked, Authorized> = {

@@ -1,6 +1,6 @@
 import type { Stage } from '../check/stage.ts'
 import { type Authorized, type NotRevoked, noteCache, noteOwnership, type Owned, owned } from '../core/facts.ts'
-import { type Labels, ownerLabelValue } from '../core/ownership.ts'
+import { type Labels, noLabels, ownerLabelValue } from '../core/ownership.ts'
 import { type LookedUp, type OwnerLookup, type Soon, Unavailable } from '../core/ports.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 import { type IdAnswer, resourceId } from '../core/resource-id.ts'
@@ -8,8 +8,6 @@ import type { OwnerDemand } from '../core/route.ts'
 
 /** Decides whether a condition holds, once the labels are known. */
 export type ResourceCondition = (state: NotRevoked, labels: Labels) => Deny | undefined
-
-const noLabels: Labels = new Map()
 
 /**
  * Whether the resource named in the request is the caller's. Denies `not_owner` (also for what is unknown, so

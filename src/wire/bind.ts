@@ -1,12 +1,11 @@
 import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs'
 import { connect, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { systemCode } from '../core/system-code.ts'
 import { formatListenAddress, type ListenAddress, ListenFault } from './listener.ts'
 
 /** rw for the owner and the group: Envoy shares a group with Postern, and nobody else may ask. */
 const socketMode = 0o660
-
-const codeOf = (cause: unknown): string => (cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown')
 
 /** A server that listens. */
 export interface Bound {
@@ -44,7 +43,7 @@ export async function bind(server: Server, address: ListenAddress): Promise<Boun
 
 function listen(server: Server, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => reject(new ListenFault(`${formatListenAddress(address)}: ${sentence(codeOf(cause))}`))
+    const fail = (cause: unknown): void => reject(new ListenFault(`${formatListenAddress(address)}: ${sentence(systemCode(cause))}`))
     server.once('error', fail)
     const done = (): void => {
       server.off('error', fail)
@@ -90,13 +89,13 @@ async function clearStaleSocket(path: string): Promise<void> {
     // libuv reports a missing folder as EACCES.
     statSync(dirname(path))
   } catch (cause) {
-    throw new ListenFault(`unix:${path}: ${sentence(codeOf(cause))}`)
+    throw new ListenFault(`unix:${path}: ${sentence(systemCode(cause))}`)
   }
   try {
     isSocket = lstatSync(path).isSocket()
   } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return
-    throw new ListenFault(`unix:${path}: ${sentence(codeOf(cause))}`)
+    if (systemCode(cause) === 'ENOENT') return
+    throw new ListenFault(`unix:${path}: ${sentence(systemCode(cause))}`)
   }
   if (!isSocket) throw new ListenFault(`unix:${path}: there is a file that is no socket; remove it, or choose another path`)
   const answer = await probe(path)
@@ -105,8 +104,8 @@ async function clearStaleSocket(path: string): Promise<void> {
   try {
     unlinkSync(path)
   } catch (cause) {
-    if (codeOf(cause) !== 'ENOENT')
-      throw new ListenFault(`unix:${path}: the socket that was left behind cannot be removed (${codeOf(cause)})`)
+    if (systemCode(cause) !== 'ENOENT')
+      throw new ListenFault(`unix:${path}: the socket that was left behind cannot be removed (${systemCode(cause)})`)
   }
 }
 
@@ -120,6 +119,6 @@ function probe(path: string): Promise<string> {
     }
     socket.setTimeout(1000, () => end('EADDRINUSE'))
     socket.once('connect', () => end('connected'))
-    socket.once('error', (cause) => end(codeOf(cause) === 'EAGAIN' ? 'EADDRINUSE' : codeOf(cause)))
+    socket.once('error', (cause) => end(systemCode(cause) === 'EAGAIN' ? 'EADDRINUSE' : systemCode(cause)))
   })
 }

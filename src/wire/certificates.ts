@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import { systemCode } from '../core/system-code.ts'
 import { ListenFault, type ListenTls } from './listener.ts'
 
 export type TlsFiles = Exclude<ListenTls, { readonly mode: 'none' }>
@@ -11,8 +12,6 @@ export interface Certificates extends SecureContextOptions {
   readonly ca?: string
   readonly minVersion: 'TLSv1.2'
 }
-
-const codeOf = (cause: unknown): string => (cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown')
 
 async function read(path: string, what: string, secret: boolean): Promise<string> {
   try {
@@ -30,7 +29,7 @@ async function read(path: string, what: string, secret: boolean): Promise<string
     }
   } catch (cause) {
     if (cause instanceof ListenFault) throw cause
-    throw new ListenFault(`${what} ${path} cannot be read (${codeOf(cause)})`)
+    throw new ListenFault(`${what} ${path} cannot be read (${systemCode(cause)})`)
   }
 }
 
@@ -49,7 +48,7 @@ export async function readCertificates(tls: TlsFiles): Promise<Certificates> {
   try {
     createSecureContext(certificates)
   } catch (cause) {
-    throw new ListenFault(`the certificate ${tls.cert} and the key ${tls.key} are no PEM pair (${codeOf(cause)})`)
+    throw new ListenFault(`the certificate ${tls.cert} and the key ${tls.key} are no PEM pair (${systemCode(cause)})`)
   }
   return certificates
 }

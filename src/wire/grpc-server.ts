@@ -1,12 +1,11 @@
 import { createServer, type Socket } from 'node:net'
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
+import { createServer as createTlsServer } from 'node:tls'
 import { experimental, Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
 import { ReflectionService } from '@grpc/reflection'
-import { type Bound, bind } from './bind.ts'
-import { readCertificates, watchCertificates } from './certificates.ts'
 import type { CheckHandler } from './check-handler.ts'
 import { createHealth } from './health.ts'
-import { bindFault, formatListenAddress, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { bindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { openServer } from './open-server.ts'
 import { peerSpiffeId } from './peer.ts'
 import { authorizationService, servedProtos } from './protos.ts'
 import { refuseCalls } from './refuse-calls.ts'
@@ -40,7 +39,6 @@ export interface GrpcServer {
 // A message over max_message is a denial; one that is larger still is not even read.
 const defaultMaxReceive = 4 * 1024 * 1024
 const defaultMaxStreams = 1024
-const handshakeTimeoutMs = 10_000
 
 /**
  * Serves Authorization/Check, grpc.health.v1 and reflection with @grpc/grpc-js. Sockets are accepted here and
@@ -70,22 +68,23 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const refused = grpc.createConnectionInjector(
     experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [refuseCalls]),
   )
-  const { server, stopWatching } = await acceptor(options, (socket) => {
+  const take = (socket: Socket): void => {
     socket.on('error', () => {})
-    if (listener.tls.mode !== 'mtls') return served.injectConnection(socket)
-    const peer = peerSpiffeId(socket)
-    if (peer !== undefined && listener.tls.allow.includes(peer)) return served.injectConnection(socket)
-    onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
-    refused.injectConnection(socket)
-  })
-  let bound: Bound
-  try {
-    bound = await bind(server, listener.address)
-  } catch (cause) {
-    stopWatching()
-    throw cause
+    const { tls } = listener
+    const peer = tls.mode === 'mtls' ? peerSpiffeId(socket) : undefined
+    if (tls.mode !== 'mtls' || (peer !== undefined && tls.allow.includes(peer))) served.injectConnection(socket)
+    else {
+      onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+      refused.injectConnection(socket)
+    }
   }
-  server.on('error', (cause) => onFault(`${formatListenAddress(bound.address)}: ${cause.message}`))
+  const { server, address, cut, stopWatching } = await openServer({
+    listener,
+    plain: () => createServer({ noDelay: true }, take),
+    secure: (tls) => createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take),
+    onFault,
+    certificatesEveryMs: options.certificatesEveryMs,
+  })
 
   const close = async (graceMs: number): Promise<void> => {
     health.end()
@@ -94,14 +93,14 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     // Http2Server.close() has begun to close the sessions, it calls back while calls are still in flight.
     const stopped = new Promise<void>((resolve) => server.close(() => resolve()))
     grpc.tryShutdown(() => {})
-    const timer = setTimeout(bound.cut, graceMs)
+    const timer = setTimeout(cut, graceMs)
     await stopped
     clearTimeout(timer)
     grpc.forceShutdown()
   }
   let closing: Promise<void> | undefined
   return {
-    address: bound.address,
+    address,
     serving: (up) => {
       if (!closing) health.set(up)
     },
@@ -132,29 +131,4 @@ function addCheck(grpc: Server, handler: CheckHandler): void {
     responseDeserialize: asIs,
   }
   grpc.addService({ Check: method }, { Check: check })
-}
-
-interface Acceptor {
-  readonly server: ReturnType<typeof createServer>
-  readonly stopWatching: () => void
-}
-
-async function acceptor(options: GrpcServerOptions, take: (socket: Socket) => void): Promise<Acceptor> {
-  const { tls } = options.listener
-  if (tls.mode === 'none') return { server: createServer({ noDelay: true }, take), stopWatching: () => {} }
-  const certificates = await readCertificates(tls)
-  const server: TlsServer = createTlsServer(
-    {
-      ...certificates,
-      requestCert: tls.mode === 'mtls',
-      rejectUnauthorized: true,
-      ALPNProtocols: ['h2'],
-      handshakeTimeout: handshakeTimeoutMs,
-      noDelay: true,
-    },
-    take,
-  )
-  server.on('tlsClientError', (cause) => options.onFault(`a TLS handshake failed: ${cause.message}`))
-  const apply = (next: typeof certificates): void => server.setSecureContext(next)
-  return { server, stopWatching: watchCertificates(tls, certificates, apply, options.onFault, options.certificatesEveryMs) }
 }

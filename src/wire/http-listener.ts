@@ -1,20 +1,10 @@
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { getRequestListener, RequestError } from '@hono/node-server'
-import { type Bound, bind } from './bind.ts'
-import { readCertificates, watchCertificates } from './certificates.ts'
-import { formatListenAddress, httpBindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import type { Connection } from '../core/connection.ts'
+import { httpBindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { openServer } from './open-server.ts'
 import { peerSpiffeId } from './peer.ts'
-
-/** What an application may know of the connection that a request came by. */
-export interface Connection {
-  /** The SPIFFE ID in the client's verified certificate, with `tls.mode: mtls`. */
-  readonly peer: string | undefined
-  /** Whether it is TLS: Strict-Transport-Security belongs on such answers, and only there (RFC 6797, section 7.2). */
-  readonly secure: boolean
-  /** The address of the peer; empty on a unix socket. */
-  readonly remoteAddress: string
-}
 
 /** A fetch handler, such as that of Hono, whose `env` is the connection. */
 export type Fetch = (request: Request, connection: Connection) => Response | Promise<Response>
@@ -30,6 +20,7 @@ export interface HttpListenerOptions {
   readonly certificatesEveryMs?: number
 }
 
+/** An HTTP listener that is up. */
 export interface HttpListener {
   readonly address: ListenAddress
   /** Ends idle connections, lets requests in flight end, and cuts what is left after `graceMs` milliseconds. */
@@ -46,6 +37,7 @@ const limits: ServerOptions = {
   noDelay: true,
 }
 const maxHeaders = 100
+const limited = <S extends { maxHeadersCount: number | null }>(server: S): S => Object.assign(server, { maxHeadersCount: maxHeaders })
 
 /**
  * Serves a fetch handler on node:http or node:https. How much body is read is the application's to limit.
@@ -72,20 +64,17 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
     },
   )
   const take = (incoming: IncomingMessage, outgoing: ServerResponse): void => void handle(incoming, outgoing)
-  const { server, stopWatching } = await httpServer(options, take)
-  server.maxHeadersCount = maxHeaders
-  let bound: Bound
-  try {
-    bound = await bind(server, listener.address)
-  } catch (cause) {
-    stopWatching()
-    throw cause
-  }
-  server.on('error', (cause) => onFault(`${formatListenAddress(bound.address)}: ${cause.message}`))
+  const { server, address, cut, stopWatching } = await openServer({
+    listener,
+    plain: () => limited(createServer(limits, take)),
+    secure: (tls) => limited(createTlsServer({ ...limits, ...tls }, take)),
+    onFault: (detail) => onFault(`listen.${name}: ${detail}`),
+    certificatesEveryMs: options.certificatesEveryMs,
+  })
 
   const close = async (graceMs: number): Promise<void> => {
     stopWatching()
-    const timer = setTimeout(bound.cut, graceMs)
+    const timer = setTimeout(cut, graceMs)
     await new Promise<void>((resolve) => {
       server.close(() => resolve())
       server.closeIdleConnections()
@@ -94,23 +83,10 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
   }
   let closing: Promise<void> | undefined
   return {
-    address: bound.address,
+    address,
     close: (graceMs) => {
       closing ??= close(graceMs)
       return closing
     },
   }
-}
-
-async function httpServer(options: HttpListenerOptions, take: (incoming: IncomingMessage, outgoing: ServerResponse) => void) {
-  const { tls } = options.listener
-  if (tls.mode === 'none') return { server: createServer(limits, take), stopWatching: () => {} }
-  const certificates = await readCertificates(tls)
-  const server = createTlsServer(
-    { ...limits, ...certificates, requestCert: tls.mode === 'mtls', rejectUnauthorized: true, handshakeTimeout: 10_000 },
-    take,
-  )
-  server.on('tlsClientError', (cause) => options.onFault(`listen.${options.name}: a TLS handshake failed: ${cause.message}`))
-  const apply = (next: typeof certificates): void => server.setSecureContext(next)
-  return { server, stopWatching: watchCertificates(tls, certificates, apply, options.onFault, options.certificatesEveryMs) }
 }

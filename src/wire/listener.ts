@@ -13,6 +13,7 @@ export type ListenTls =
   /** `allow`: the SPIFFE IDs that may ask. A client certificate that `ca` vouches for is demanded of everyone. */
   | { readonly mode: 'mtls'; readonly cert: string; readonly key: string; readonly ca: string; readonly allow: readonly string[] }
 
+/** A listener as configured. */
 export interface Listener {
   readonly address: ListenAddress
   readonly tls: ListenTls
@@ -59,6 +60,7 @@ function unixAddress(text: string): ListenAddress {
   return { kind: 'unix', path }
 }
 
+/** An address as {@link parseListenAddress} reads it. */
 export function formatListenAddress(address: ListenAddress): string {
   if (address.kind === 'unix') return `unix:${address.path}`
   return isIPv6(address.host) ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
@@ -69,7 +71,7 @@ loopback.addSubnet('127.0.0.0', 8, 'ipv4')
 loopback.addAddress('::1', 'ipv6')
 
 /** Whether only this host can reach it: a unix socket, 127.0.0.0/8 or ::1. */
-export function isLocal(address: ListenAddress): boolean {
+function isLocal(address: ListenAddress): boolean {
   return address.kind === 'unix' || loopback.check(address.host, isIPv6(address.host) ? 'ipv6' : 'ipv4')
 }
 

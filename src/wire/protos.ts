@@ -15,6 +15,17 @@ export interface ServedProtos {
 // Compiled by `npm run build`; the same place from src/ and from dist/.
 const compiled = new URL('../../proto/served.json', import.meta.url)
 
+interface Compiled {
+  /** JSON form of protobufjs. */
+  readonly root: Parameters<typeof fromJSON>[0]
+  /** FileDescriptorProto messages, in base64. */
+  readonly descriptors: readonly string[]
+}
+
+type Type = Extract<PackageDefinition[string], { readonly fileDescriptorProtos: Buffer[] }>
+const isType = (entry: PackageDefinition[string]): entry is Type =>
+  'fileDescriptorProtos' in entry && Array.isArray(entry.fileDescriptorProtos)
+
 let loaded: ServedProtos | undefined
 
 /**
@@ -24,7 +35,11 @@ let loaded: ServedProtos | undefined
  */
 export function servedProtos(): ServedProtos {
   if (loaded) return loaded
-  const definition = fromJSON(JSON.parse(readFileSync(compiled, 'utf8')), { keepCase: true, longs: Number })
+  const { root, descriptors } = JSON.parse(readFileSync(compiled, 'utf8')) as Compiled
+  const definition = fromJSON(root, { keepCase: true, longs: Number })
+  // The loader's own descriptors name no imports, and reflection clients other than its own refuse them.
+  const files = descriptors.map((text) => Buffer.from(text, 'base64'))
+  for (const entry of Object.values(definition)) if (isType(entry)) entry.fileDescriptorProtos = files
   const service = definition[authorizationService] as ServiceDefinition | undefined
   const check = service?.['Check']
   if (!check) throw new Error(`${compiled.pathname} does not define ${authorizationService}/Check; run npm run build`)

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { type Jwks, type JwksOptions, type KeyFound, openJwks } from '../../src/adapters/jwks.ts'
+import { type Jwks, type JwksOptions, openJwks } from '../../src/adapters/jwks.ts'
 import { readJwks } from '../../src/adapters/jwks-parse.ts'
+import type { KeyAnswer } from '../../src/core/verification-keys.ts'
 import { json, type LocalServer, localServer, type Seen } from './local-server.ts'
 
 const pair = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey
@@ -30,7 +31,7 @@ describe('jwks', () => {
     else json(response, {}, 404)
   }
   const fetches = (): number => server.seen.filter((seen) => seen.path === '/keys').length
-  const kind = (found: KeyFound): string => found.kind
+  const kind = (found: KeyAnswer): string => found.kind
 
   beforeEach(async () => {
     now = 1_800_000_000_000

@@ -84,6 +84,8 @@ describe('state in a SQLite file', () => {
     writeFileSync(folder.file('file'), '', { mode: 0o600 })
     await refused(folder.file('file/p.db'), /cannot be opened for writing/)
     await refused('/proc/p.db', /cannot be opened for writing/)
+    // Where no folder can be made: a start that is refused, not one that tries for ever.
+    await refused('/proc/no/such/p.db', /cannot be opened for writing/)
   })
 
   it('refuses a damaged file, and one that is no database', async () => {

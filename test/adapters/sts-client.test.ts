@@ -217,7 +217,7 @@ describe('sts client', () => {
     assert.equal((await sts.exchange(asked)).kind, 'unavailable')
     assert.equal(server.seen.length, 5)
     clock = 5000
-    assert.equal(sts.breaker(), 'half_open')
+    assert.equal(sts.breaker(), 'half-open')
     await Promise.all([sts.exchange(asked), sts.exchange(asked), sts.exchange(asked)])
     assert.equal(server.seen.length, 6, 'one probe')
     assert.equal(sts.breaker(), 'open')

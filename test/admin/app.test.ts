@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { allAdminScopes } from '../../src/admin/authenticate.ts'
+import { adminScopes } from '../../src/core/issuer.ts'
 import { Unavailable } from '../../src/core/ports.ts'
 import { type Answer, adminSecret, type Fixture, openFixture as open } from './fixture.ts'
 
@@ -101,7 +101,7 @@ describe('admin listener', () => {
       assert.equal(answer.json['expires_in'], 300)
       const claims = decodeJwt(String(answer.json['access_token']))
       assert.equal(claims.aud, 'postern-admin')
-      assert.equal(claims['scope'], allAdminScopes.join(' '))
+      assert.equal(claims['scope'], adminScopes.join(' '))
       const events = await at.state.audit.tail(1)
       assert.deepEqual([events[0]?.type, events[0]?.outcome, events[0]?.target], ['admin_login', 'success', claims.jti])
     })

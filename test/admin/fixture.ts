@@ -1,10 +1,10 @@
 import { request as httpRequest } from 'node:http'
 import { openMemoryState } from '../../src/adapters/memory-state.ts'
 import { createMetrics } from '../../src/adapters/metrics.ts'
-import type { Connection } from '../../src/admin/answers.ts'
 import { createAdminApp } from '../../src/admin/app.ts'
 import { hostsOf } from '../../src/admin/hosts.ts'
 import type { AdminOptions } from '../../src/admin/ports.ts'
+import type { Connection } from '../../src/core/connection.ts'
 import type { State } from '../../src/core/ports.ts'
 import { adminTokens } from '../../src/issuer/admin-token.ts'
 import { openKeyRing } from '../../src/issuer/key-ring.ts'
@@ -41,7 +41,7 @@ export interface Fixture {
 }
 
 /** One request as it is written, with the Host and headers that a test wants. */
-export function send(port: number, path: string, { method = 'GET', headers = {}, body, token }: Ask): Promise<Answer> {
+function send(port: number, path: string, { method = 'GET', headers = {}, body, token }: Ask): Promise<Answer> {
   const text = typeof body === 'object' ? JSON.stringify(body) : body
   const given = {
     ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),

@@ -8,7 +8,7 @@ import { privateFileFault } from '../../src/config/private-file.ts'
 import { schemaFile, schemaText } from '../../src/config/schema-file.ts'
 import { isLoopback, parseAddress } from '../../src/config/schema-listen.ts'
 import { Secret } from '../../src/config/secret.ts'
-import { keyBytes } from '../../src/config/secret-settings.ts'
+import { encryptionKeyBytes } from '../../src/core/encryption-key.ts'
 
 describe('the published JSON Schema', () => {
   it('is what the schema in the code makes (node src/config/schema-file.ts writes it)', () => {
@@ -99,9 +99,9 @@ describe('secrets', () => {
 
   it('hold 32 bytes as base64 or hex for the encryption key', () => {
     const bytes = Buffer.alloc(32, 251)
-    for (const form of ['hex', 'base64', 'base64url'] as const) assert.deepEqual(keyBytes(bytes.toString(form)), bytes)
+    for (const form of ['hex', 'base64', 'base64url'] as const) assert.deepEqual(encryptionKeyBytes(bytes.toString(form)), bytes)
     for (const text of ['', 'x'.repeat(32), bytes.toString('hex').slice(2), Buffer.alloc(33).toString('base64')])
-      assert.equal(keyBytes(text), undefined)
+      assert.equal(encryptionKeyBytes(text), undefined)
   })
 })
 

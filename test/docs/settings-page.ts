@@ -29,8 +29,8 @@ const more: Readonly<Record<string, string>> = {
   'listen.admin.address': '`unix:/path`, `host:port` or `[v6]:port`',
   'listen.issuer.address': '`unix:/path`, `host:port` or `[v6]:port`',
   'state.redis.tls.ca': 'PEM file with the authorities that the certificate of Redis is verified against',
-  'state.redis.tls.cert': 'no effect in this version',
-  'state.redis.tls.key': 'no effect in this version',
+  'state.redis.tls.cert': 'PEM file with a client certificate, for a Redis that asks for one',
+  'state.redis.tls.key': 'PEM file with its private key',
   'state.redis.username': 'ACL user; goes before the one in `url`',
   'state.redis.password': 'secret; goes before the one in `url`',
   'denials.resource_metadata': 'URL for `resource_metadata` in `WWW-Authenticate` (RFC 9728)',
@@ -167,7 +167,7 @@ function notThereYet(): string[] {
 }
 
 /** The tables of the page, from the schema. */
-export function settingsTables(): string {
+function settingsTables(): string {
   const schema = policySchema() as Node
   const out: string[] = []
   const single: string[] = []

@@ -10,6 +10,7 @@ import { freePorts } from '../support/free-port.ts'
 import { type OidcIssuer, startOidc } from '../support/oidc.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import { type RunningRedis, startRedis } from '../support/redis.ts'
+import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startTokenEndpoint, type TokenEndpoint } from '../support/token-endpoint.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
@@ -40,14 +41,7 @@ const env = {
 /** Starts it all, with reasons.yaml. */
 export async function startReasonsEdge(): Promise<ReasonsEdge> {
   const folder = temporaryFolder()
-  const stops: (() => unknown)[] = [folder.remove]
-  const started = <T extends { stop: () => unknown }>(thing: T): T => {
-    stops.push(thing.stop)
-    return thing
-  }
-  const stop = async () => {
-    for (const one of stops.splice(0).reverse()) await one()
-  }
+  const { started, stop } = createStops(folder.remove)
   try {
     const certificates = testCertificates(folder.path, 'workloads-ca')
     certificates.server('server')

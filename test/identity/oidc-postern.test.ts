@@ -4,9 +4,9 @@ import { SignJWT } from 'jose'
 import { signatureAlgorithms } from '../../src/core/jws.ts'
 import type { Principal } from '../../src/core/principal.ts'
 import { Deny } from '../../src/core/reasons.ts'
+import type { KeyAnswer } from '../../src/core/verification-keys.ts'
 import { type OidcPosternOptions, oidcByPostern } from '../../src/identity/oidc-postern.ts'
 import { posternTokens } from '../../src/identity/postern.ts'
-import type { KeyAnswer } from '../../src/identity/verified-jwt.ts'
 import { ec, ed, encode, hmacToken, present, rsa, signToken } from './tokens.ts'
 
 const now = 1_800_000_000_000

@@ -4,8 +4,8 @@ import { createPeerReader } from '../../src/identity/peer.ts'
 import { aRequest } from '../support/facts.ts'
 
 const authority = makeAuthority('peer test')
-const certificate = (uri: readonly string[]): string =>
-  encodeURIComponent(issueCertificate(authority, { commonName: 'x', uri }).certificate)
+const certificate = (uri: readonly string[], dns?: readonly string[]): string =>
+  encodeURIComponent(issueCertificate(authority, { commonName: 'x', uri, ...(dns && { dns }) }).certificate)
 const router = 'spiffe://cluster.local/ns/agents/sa/router'
 
 describe('the peer of a request', () => {
@@ -18,6 +18,8 @@ describe('the peer of a request', () => {
     ['a certificate of another trust domain', '', certificate(['spiffe://other.local/ns/a/sa/b']), undefined],
     ['a certificate with two URIs', '', certificate([router, 'spiffe://cluster.local/ns/agents/sa/other']), undefined],
     ['a certificate without one', '', certificate([]), undefined],
+    ['a certificate with DNS names beside', '', certificate([router], ['a.example', 'b.example']), router],
+    ['a certificate with a URI inside a DNS name', '', certificate([], [`a, URI:${router}, DNS:b`]), undefined],
     ['what is no certificate', '', 'abc', undefined],
     ['a broken encoding', '', '%zz', undefined],
     ['no trust domain known', router, '', undefined, []],

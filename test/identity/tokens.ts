@@ -41,7 +41,7 @@ export function hmacToken(payload: unknown, publicKey: KeyObject): string {
 const nothing = (): undefined => undefined
 
 /** A request as far as validators look at it. */
-export const request = (metadata: Readonly<Record<string, JsonObject>> = {}): Request =>
+const request = (metadata: Readonly<Record<string, JsonObject>> = {}): Request =>
   ({
     method: 'GET',
     host: 'h',

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { adminScopes, type Minted } from '../../src/core/issuer.ts'
 import type { TokenRequest } from '../../src/core/ports.ts'
 import type { Principal } from '../../src/core/principal.ts'
 import { Deny } from '../../src/core/reasons.ts'
 import { posternTokens } from '../../src/identity/postern.ts'
 import { adminTokens } from '../../src/issuer/admin-token.ts'
 import { type KeyRing, openKeyRing } from '../../src/issuer/key-ring.ts'
-import { adminScopes, createMint, type Mint, type Minted } from '../../src/issuer/mint.ts'
+import { createMint, type Mint } from '../../src/issuer/mint.ts'
 import { encode, present, signToken } from '../identity/tokens.ts'
 import { sharedKeys } from './key-store.ts'
 

@@ -8,6 +8,7 @@ import { freePort } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import type { RunningRedis } from '../support/redis.ts'
 import type { ClientTls } from '../support/request.ts'
+import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type AgentcubeUpstream, startPicod, startWorkloadManager } from './agentcube-upstream.ts'
 import { type RunningKeycloak, secretOf } from './keycloak.ts'
@@ -38,14 +39,7 @@ export async function startAgentcubeEdge(
   verifiedBy: 'envoy' | 'postern' = 'envoy',
 ): Promise<AgentcubeEdge> {
   const folder = temporaryFolder()
-  const stops: (() => unknown)[] = [folder.remove]
-  const started = <T extends { stop: () => unknown }>(thing: T): T => {
-    stops.push(thing.stop)
-    return thing
-  }
-  const stop = async () => {
-    for (const one of stops.splice(0).reverse()) await one()
-  }
+  const { started, stop } = createStops(folder.remove)
   try {
     const certificates = testCertificates(folder.path, 'workloads-ca')
     certificates.server('server')

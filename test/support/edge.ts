@@ -7,11 +7,12 @@ import { freePorts } from './free-port.ts'
 import { type OidcIssuer, startOidc } from './oidc.ts'
 import { type RunningPostern, startPostern } from './postern.ts'
 import type { ClientTls } from './request.ts'
+import { createStops } from './stops.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 /** The `iss` that the files in envoy/ name. */
-export const usersIssuer = 'https://keycloak.example/realms/default'
+const usersIssuer = 'https://keycloak.example/realms/default'
 const jwksPath = '/realms/default/protocol/openid-connect/certs'
 
 /** One of the files in envoy/, with everything that it needs around it. */
@@ -55,14 +56,7 @@ export async function startEdge(
   start: (policy: string, at: Placeholders) => Promise<RunningPostern> = (filled) => startPostern(filled),
 ): Promise<Edge> {
   const folder = temporaryFolder()
-  const stops: (() => unknown)[] = [folder.remove]
-  const started = <T extends { stop: () => unknown }>(thing: T): T => {
-    stops.push(thing.stop)
-    return thing
-  }
-  const stop = async () => {
-    for (const one of stops.splice(0).reverse()) await one()
-  }
+  const { started, stop } = createStops(folder.remove)
   try {
     const certificates = testCertificates(folder.path, 'workloads-ca')
     const keycloak = certificates.server('keycloak', { dns: ['keycloak.example'] })

@@ -7,7 +7,7 @@ import type { Route } from '../../src/core/route.ts'
 import { type RouteEntry, RouteTable } from '../../src/core/route-table.ts'
 
 /** A route that demands nothing but a principal; give what the test is about. */
-export function aRoute(over: Partial<Route> = {}): Route {
+function aRoute(over: Partial<Route> = {}): Route {
   return {
     id: 'r',
     public: false,

@@ -5,7 +5,7 @@ import type { ClientResponse, ClientTls } from './request.ts'
 const limit = 10_000
 
 /** Opens a connection to 127.0.0.1, for bytes that no HTTP client would send. The caller ends it. */
-export function connectRaw(port: number, tls?: ClientTls): Promise<Socket> {
+function connectRaw(port: number, tls?: ClientTls): Promise<Socket> {
   return new Promise((done, fail) => {
     const socket: Socket = tls
       ? connectTls({ host: '127.0.0.1', port, servername: 'localhost', ALPNProtocols: ['http/1.1'], ...tls }, () => done(socket))
@@ -43,7 +43,7 @@ export async function sendRaw(port: number, bytes: string | Buffer, tls?: Client
 export const rawRequest = (lines: readonly string[], body = ''): string => `${lines.join('\r\n')}\r\n\r\n${body}`
 
 /** Headers of an RFC 6455 handshake. */
-export const websocketHandshake = (path: string, host: string, headers: readonly string[] = []): string =>
+const websocketHandshake = (path: string, host: string, headers: readonly string[] = []): string =>
   rawRequest([
     `GET ${path} HTTP/1.1`,
     `Host: ${host}`,

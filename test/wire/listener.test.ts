@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import { certificateSpiffeId } from '../../src/core/spiffe.ts'
 import { bindFault, formatListenAddress, httpBindFault, type Listener, ListenFault, parseListenAddress } from '../../src/wire/listener.ts'
-import { spiffeIdOf } from '../../src/wire/peer.ts'
 
 const plain = (address: string): Listener => ({ address: parseListenAddress(address), tls: { mode: 'none' } })
 const files = { cert: 'c', key: 'k' }
@@ -61,8 +61,8 @@ describe('addresses of listeners', () => {
 describe('the SPIFFE ID of a peer', () => {
   it('is the only URI among the names', () => {
     const id = 'spiffe://cluster.local/ns/a/sa/b'
-    assert.equal(spiffeIdOf(`URI:${id}`), id)
-    assert.equal(spiffeIdOf(`DNS:a.example, URI:${id}, IP Address:127.0.0.1`), id)
+    assert.equal(certificateSpiffeId(`URI:${id}`)?.id, id)
+    assert.equal(certificateSpiffeId(`DNS:a.example, URI:${id}, IP Address:127.0.0.1`)?.id, id)
     for (const names of [
       undefined,
       '',
@@ -75,7 +75,7 @@ describe('the SPIFFE ID of a peer', () => {
       `URI:"${id}"`,
       `XX${id}`,
     ]) {
-      assert.equal(spiffeIdOf(names), undefined, String(names))
+      assert.equal(certificateSpiffeId(names), undefined, String(names))
     }
   })
 })
