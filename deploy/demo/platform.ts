@@ -40,7 +40,7 @@ const users = { issuer: 'https://keycloak.example/realms/default', jwksPath: '/r
  * @param say told what is being started
  */
 export async function startPlatform(say: (text: string) => void): Promise<Platform> {
-  const folder = temporaryFolder()
+  const folder = temporaryFolder('demo')
   const stops: (() => unknown)[] = [folder.remove]
   const stop = async (): Promise<void> => {
     for (const one of stops.splice(0).reverse()) await one()

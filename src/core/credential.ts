@@ -1,4 +1,4 @@
-import { parseJwt } from './jwt.ts'
+import { claimedIssuer, parseJwt } from './jwt.ts'
 import type { Credential, UnverifiedJwt } from './validator.ts'
 
 /**
@@ -29,6 +29,12 @@ class PresentedCredential implements Credential {
       this.#jwt = this.token === '' ? undefined : parseJwt(this.token)
     }
     return this.#jwt
+  }
+
+  get claimedIssuer(): string | undefined {
+    if (!this.jwt) return claimedIssuer(this.token)
+    const { iss } = this.jwt.payload
+    return typeof iss === 'string' ? iss : undefined
   }
 }
 

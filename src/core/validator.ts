@@ -14,6 +14,8 @@ export interface Credential {
   readonly token: string
   /** The token's parts, where it has the form of a JWT in compact serialization; parsed once, unverified. */
   readonly jwt: UnverifiedJwt | undefined
+  /** Whose token it says it is, also where it is no JWT in the strict form: such a token is that issuer's bad one. */
+  readonly claimedIssuer: string | undefined
 }
 
 /** A JWT's parts before anything is verified: fit to choose a validator by, and for nothing else. */

@@ -75,8 +75,8 @@ const isAccessType = (typ: unknown): boolean =>
 
 /** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
 function unverified(credential: Credential, issuer: string, now: number): Verdict {
-  if (credential.scheme !== 'bearer' || credential.jwt?.payload['iss'] !== issuer) return 'abstain'
-  const exp = credential.jwt.payload['exp']
+  if (credential.scheme !== 'bearer' || credential.claimedIssuer !== issuer) return 'abstain'
+  const exp = credential.jwt?.payload['exp']
   if (typeof exp === 'number' && isPast(exp, now)) return deny('expired_credential', `expired at ${exp}; Envoy did not verify it`)
   return deny('invalid_credential', 'Envoy did not verify this token')
 }

@@ -59,13 +59,15 @@ export function verifiedJwt(options: VerifiedJwtOptions): (presentation: Present
   }
 
   return ({ credential, now }) => {
-    if (credential.scheme !== 'bearer' || credential.token.length > maxTokenBytes) return 'abstain'
+    if (credential.scheme !== 'bearer') return 'abstain'
     const { token } = credential
-    const digest = digestOf(token)
+    // What is too long was never admitted, and is not worth a digest.
+    const digest = token.length > maxTokenBytes ? '' : digestOf(token)
     const recalled = recall(digest, now)
     if (recalled) return recalled
     const jwt = credential.jwt
-    if (jwt?.payload['iss'] !== options.issuer) return 'abstain'
+    if (credential.claimedIssuer !== options.issuer) return 'abstain'
+    if (!jwt) return deny('invalid_credential', 'no JWT in the strict form, or over 8 KiB')
     const fault = checkHeader(jwt.header, options)
     if (fault) return fault
     const answer = options.keys.find(jwt.header['kid'] as string | undefined, jwt.header['alg'] as SignatureAlgorithm)

@@ -24,7 +24,7 @@ export interface IdentifyOptions {
   readonly onRejection: (rejection: Rejection) => void
 }
 
-const nothingPresented: Credential = { authorization: undefined, scheme: '', token: '', jwt: undefined }
+const nothingPresented: Credential = { authorization: undefined, scheme: '', token: '', jwt: undefined, claimedIssuer: undefined }
 
 /**
  * Who is asking. Validators compete for the one presented credential, in order, and the first that identifies

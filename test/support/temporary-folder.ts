@@ -9,8 +9,8 @@ export interface TemporaryFolder {
   readonly remove: () => void
 }
 
-/** Makes a folder (0700) for one test; the test removes it. */
-export function temporaryFolder(): TemporaryFolder {
-  const path = mkdtempSync(join(tmpdir(), 'postern-test-'))
+/** Makes a folder (0700), for one test unless `purpose` says otherwise; whoever made it removes it. */
+export function temporaryFolder(purpose = 'test'): TemporaryFolder {
+  const path = mkdtempSync(join(tmpdir(), `postern-${purpose}-`))
   return { path, file: (name) => join(path, name), remove: () => rmSync(path, { recursive: true, force: true }) }
 }
