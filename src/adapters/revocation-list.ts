@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { clockSkew } from '../core/jwt.ts'
 import type { ChangeFeed, Revocation, RevocationCheck, RevocationStore } from '../core/ports.ts'
-import type { Principal } from '../core/principal.ts'
 
 const pruneMs = 60_000
 /** Milliseconds between two readings: a flood of revocations is read in strides. */
@@ -119,7 +118,7 @@ export async function openRevocationList(options: RevocationListOptions): Promis
   await read()
 
   return {
-    check: (principal: Principal, nowMs) => {
+    check: (principal, nowMs) => {
       const heardAt = feed.heardAt()
       if (clock() - (wholeUntil ?? heardAt) > maxStalenessMs) return 'unavailable'
       const now = nowMs / 1000

@@ -9,7 +9,6 @@ import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Loaded } from '../config/read.ts'
 import { type OwnerLookup, type Revocation, type State, Unavailable } from '../core/ports.ts'
-import type { Principal } from '../core/principal.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeValidators } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
@@ -44,20 +43,6 @@ export interface Rulings {
   readonly tokens: ReturnType<typeof downstreamTokens>
   readonly owners: { readonly hits: () => number; readonly misses: () => number; readonly size: () => number }
   readonly close: () => Promise<void>
-}
-
-/** Who a token of the admin listener is to the revocation list: its id alone counts, since its subject is no edge subject. */
-const nobody: Principal = {
-  validator: '',
-  issuer: '',
-  subject: '',
-  rawSubject: '',
-  roles: [],
-  scopes: [],
-  claims: {},
-  issuedAt: 0,
-  expiresAt: 0,
-  digest: '',
 }
 
 /** Builds rulings one after the other from policies, sharing what outlives one. */
@@ -123,7 +108,8 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
     },
     revoke: (revocation) => list!.revoke(revocation),
     isRevoked: (tokenId) => {
-      const answer = list!.check({ ...nobody, tokenId }, Date.now())
+      // Its id alone counts: the subject of an admin token is no subject of the edge.
+      const answer = list!.check({ tokenId, subject: '', issuedAt: 0 }, Date.now())
       if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
       return answer === 'revoked'
     },

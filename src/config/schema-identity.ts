@@ -1,20 +1,9 @@
 import { z } from 'zod'
-import type { SignatureAlgorithm } from '../core/jws.ts'
+import { signatureAlgorithms } from '../core/jws.ts'
 import { duration, name, oneOrMore, secret, some, text } from './values.ts'
 
-/** Signature algorithms that a JWT may be verified with: asymmetric ones only (RFC 8725, section 3.1). */
-const jwtAlgorithms = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-] as const satisfies readonly SignatureAlgorithm[]
+/** As they are registered for JWS; EdDSA stands for Ed25519, which has a name of its own since RFC 9864. */
+const jwtAlgorithms = () => z.enum(signatureAlgorithms).exclude(['Ed25519'])
 
 const common = { name: name().describe('unique; logs, `identity` lists of routes and `subjects_of` refer to it') }
 const namespace = {
@@ -37,7 +26,7 @@ const oidc = () =>
       .prefault('postern')
       .describe("envoy: trust what Envoy's jwt_authn verified; postern: verify here"),
     metadata_key: text().optional().describe("payload_in_metadata of Envoy's jwt_authn provider; the validator's name where absent"),
-    algorithms: some(z.enum(jwtAlgorithms)).prefault(['RS256', 'ES256', 'EdDSA']).describe('signature algorithms'),
+    algorithms: some(jwtAlgorithms()).prefault(['RS256', 'ES256', 'EdDSA']).describe('signature algorithms'),
     claims: z
       .strictObject({
         subject: text().prefault('sub'),

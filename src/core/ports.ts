@@ -153,7 +153,7 @@ export interface LookedUp {
 
 /** What the revocation stage asks: memory only. */
 export interface RevocationCheck {
-  readonly check: (principal: Principal, nowMs: number) => 'clear' | 'revoked' | 'unavailable'
+  readonly check: (principal: Pick<Principal, 'tokenId' | 'subject' | 'issuedAt'>, nowMs: number) => 'clear' | 'revoked' | 'unavailable'
 }
 
 /** What exchange asks. */

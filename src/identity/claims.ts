@@ -110,7 +110,7 @@ function readRoles(payload: JsonObject, rules: ClaimRules): string[] {
   if (Array.isArray(list)) for (const role of list) if (typeof role === 'string' && role !== '') found.add(role)
   const single = rules.names.role === undefined ? undefined : at(payload, rules.names.role)
   if (typeof single === 'string' && single !== '') found.add(single)
-  return [...boundRoles(found, rules.mayAssert)]
+  return boundRoles(found, rules.mayAssert)
 }
 
 /** What `may_assert` leaves of the presented roles. */

@@ -1,10 +1,11 @@
 import { LRUCache } from 'lru-cache'
 import { type JsonObject, sameJson } from '../core/json.ts'
-import { isSignatureAlgorithm, type SignatureAlgorithm } from '../core/jws.ts'
+import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
 import { type ClaimRules, checkParties, checkTimes, digestOf, digestOfPayload, isPast, principalOf } from './claims.ts'
+import { accessTokenTypes, checkHeader } from './jose-header.ts'
 
 /** Settings of an `oidc` validator with `verified_by: envoy`. */
 export interface OidcEnvoyOptions extends ClaimRules {
@@ -31,6 +32,7 @@ interface Remembered {
  */
 export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
   const principals = new LRUCache<string, Remembered>({ max: options.remember ?? 10_000 })
+  const headerRules = { algorithms: options.algorithms, types: accessTokenTypes }
 
   const admit = (payload: JsonObject, credential: Credential, now: number): Principal | Deny => {
     const fault = checkParties(payload, options) ?? checkTimes(payload, now)
@@ -46,10 +48,8 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     if (presented) {
       const jwt = credential.jwt
       if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
-      if (!isAccessType(jwt.header['typ'])) return deny('invalid_credential', 'typ says another kind of token')
-      const { alg } = jwt.header
-      if (!isSignatureAlgorithm(alg) || !options.algorithms.includes(alg)) return deny('invalid_credential', 'its alg is not admitted')
-      if (Object.hasOwn(jwt.header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
+      const refused = checkHeader(jwt.header, headerRules)
+      if (refused) return refused
       if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
     }
     const principal = principalOf(payload, options, { digest, token: presented ? credential.token : undefined })
@@ -68,10 +68,6 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     },
   }
 }
-
-/** As for tokens verified here (RFC 8725, section 3.11); where the token is not forwarded, its header is Envoy's to know. */
-const isAccessType = (typ: unknown): boolean =>
-  typ === undefined || (typeof typ === 'string' && /^(?:application\/)?(?:at\+)?jwt$/i.test(typ))
 
 /** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
 function unverified(credential: Credential, issuer: string, now: number): Verdict {

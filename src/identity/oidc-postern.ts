@@ -2,6 +2,7 @@ import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { BearerValidator } from '../core/validator.ts'
 import type { VerificationKeys } from '../core/verification-keys.ts'
 import type { ClaimRules } from './claims.ts'
+import { accessTokenTypes } from './jose-header.ts'
 import { verifiedJwt } from './verified-jwt.ts'
 
 /** Settings of an `oidc` validator with `verified_by: postern`. */
@@ -20,5 +21,5 @@ export const oidcByPostern = (options: OidcPosternOptions): BearerValidator => (
   name: options.validator,
   subjects: options.namespace,
   presents: 'bearer',
-  identify: verifiedJwt({ ...options, types: [undefined, 'jwt', 'at+jwt'] }),
+  identify: verifiedJwt({ ...options, types: accessTokenTypes }),
 })

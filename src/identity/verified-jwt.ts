@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { isSignatureAlgorithm, type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
+import { type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
 import { maxTokenBytes } from '../core/jwt.ts'
 import type { Soon } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
@@ -8,11 +8,9 @@ import { Deny, deny } from '../core/reasons.ts'
 import type { Presentation, UnverifiedJwt, Verdict } from '../core/validator.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
 import { type ClaimRules, checkParties, checkTimes, digestOf, principalOf } from './claims.ts'
+import { checkHeader, type HeaderRules } from './jose-header.ts'
 
-export interface VerifiedJwtOptions extends ClaimRules {
-  readonly algorithms: readonly SignatureAlgorithm[]
-  /** Accepted `typ` (RFC 7515, section 4.1.9), lower case without `application/`; `undefined` among them for tokens without. */
-  readonly types: readonly (string | undefined)[]
+export interface VerifiedJwtOptions extends ClaimRules, HeaderRules {
   readonly keys: VerificationKeys
   /** How many verified tokens are remembered; 10,000 unless given. */
   readonly remember?: number
@@ -75,20 +73,4 @@ export function verifiedJwt(options: VerifiedJwtOptions): (presentation: Present
       ? answer.then((late) => withKey(late, token, jwt, digest, now))
       : withKey(answer, token, jwt, digest, now)
   }
-}
-
-function checkHeader(header: UnverifiedJwt['header'], options: VerifiedJwtOptions): Deny | undefined {
-  const { alg, kid, typ } = header
-  if (!isSignatureAlgorithm(alg) || !options.algorithms.includes(alg)) {
-    return deny('invalid_credential', `alg is none of ${options.algorithms.join(', ')}`)
-  }
-  if (Object.hasOwn(header, 'crit')) return deny('invalid_credential', 'the token has a crit header')
-  // An unencoded payload (RFC 7797) would be signed over other bytes than those read.
-  if (Object.hasOwn(header, 'b64')) return deny('invalid_credential', 'the token has a b64 header')
-  if (kid !== undefined && (typeof kid !== 'string' || kid === '')) return deny('invalid_credential', 'kid is no text')
-  const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : typ
-  if (!options.types.includes(type as string | undefined)) {
-    return deny('invalid_credential', `typ is none of ${options.types.map((name) => name ?? '(absent)').join(', ')}`)
-  }
-  return undefined
 }

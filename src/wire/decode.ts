@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import type { JsonObject } from '../core/json.ts'
 import type { Request } from '../core/request.ts'
 import type { CheckRequestMessage, HttpRequestMessage } from './messages.ts'
 import { servedProtos } from './protos.ts'
@@ -52,6 +53,8 @@ function toRequest(message: CheckRequestMessage): Request | DecodeFault {
   // The replacement character stands for bytes that were no UTF-8: routes are not matched on what was lost.
   if (method.includes('\ufffd') || host.includes('\ufffd') || path.includes('\ufffd'))
     return new DecodeFault('method, host or path is no UTF-8')
+  // The chain asks for a payload and so does each validator: it is read from the message once.
+  let read: Map<string, JsonObject> | undefined
   return {
     method,
     host,
@@ -64,13 +67,18 @@ function toRequest(message: CheckRequestMessage): Request | DecodeFault {
     peerCertificate: source?.certificate ?? '',
     extension: (name) => (extensions && Object.hasOwn(extensions, name) ? extensions[name] : undefined),
     verifiedPayload: (key) => {
+      const known = read?.get(key)
+      if (known) return known
       const spaces = metadata?.filter_metadata
       if (!spaces || !Object.hasOwn(spaces, jwtNamespace)) return undefined
       const payloads = spaces[jwtNamespace]?.fields
       if (!payloads || !Object.hasOwn(payloads, key)) return undefined
       const payload = payloads[key]?.struct_value
       // What is there and cannot be read was presented all the same: no claims, so that every validator rejects it.
-      return (payload && structToJson(payload)) ?? {}
+      const claims = (payload && structToJson(payload)) ?? {}
+      read ??= new Map()
+      read.set(key, claims)
+      return claims
     },
   }
 }

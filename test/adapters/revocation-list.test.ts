@@ -4,23 +4,12 @@ import { createMemoryStore, openMemoryState } from '../../src/adapters/memory-st
 import { openRevocationList } from '../../src/adapters/revocation-list.ts'
 import { type Change, type Revocation, type RevocationPage, type RevocationStore, Unavailable } from '../../src/core/ports.ts'
 import type { Principal } from '../../src/core/principal.ts'
+import { aPrincipal } from '../support/facts.ts'
 import { until } from '../support/until.ts'
 
 const now = 1_800_000_000
 const nowMs = now * 1000
-const principal = (more: Partial<Principal> = {}): Principal => ({
-  validator: 'users',
-  issuer: 'https://issuer.example',
-  subject: 'alice',
-  rawSubject: 'alice',
-  roles: [],
-  scopes: [],
-  claims: {},
-  issuedAt: now,
-  expiresAt: now + 300,
-  digest: 'd',
-  ...more,
-})
+const principal = (more: Partial<Principal> = {}): Principal => aPrincipal({ issuedAt: now, expiresAt: now + 300, ...more })
 const entry = (more: Partial<Revocation>): Revocation => ({ level: 'token', target: 'jti-1', at: now, until: now + 600, ...more })
 
 /** A list over a store and a feed that the test moves. */

@@ -146,6 +146,7 @@ describe('oidc, verified by envoy', () => {
       'two of them, joined': `${valid},${valid}`,
       'no scheme': valid.slice('Bearer '.length),
       crit: bearer(good, { ...header, crit: ['exp'] }),
+      b64: bearer(good, { ...header, b64: false }),
       'a logout token': bearer(good, { ...header, typ: 'logout+jwt' }),
       'an opaque key': 'Bearer abcdef',
       'an empty value': '',

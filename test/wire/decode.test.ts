@@ -161,6 +161,8 @@ describe('the decoder of CheckRequest', () => {
       list: [],
     })
     assert.equal(request.verifiedPayload('others'), undefined)
+    // Read from the message once, however many ask.
+    assert.equal(request.verifiedPayload('users'), request.verifiedPayload('users'))
   })
 
   it('keeps a claim named __proto__ a claim', () => {
