@@ -1,6 +1,7 @@
 import type { Observation, Observer } from '../check/observe.ts'
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { JsonObject } from '../core/json.ts'
+import { metadataValue } from '../core/metadata.ts'
 import type { AuditSink } from '../core/ports.ts'
 import { createLogBound } from './log-bound.ts'
 
@@ -25,7 +26,7 @@ export interface AuditTrail {
 
 const detailOf = ({ facts, answer, detail }: Observation): JsonObject => ({
   policy: facts.policy.revision,
-  enforced: answer.metadata['enforced'] ?? true,
+  enforced: metadataValue(answer.metadata, 'enforced') ?? true,
   method: facts.request.method.slice(0, 32),
   ...(facts.workload ? { workload: facts.workload.id } : {}),
   ...(facts.resource === undefined ? {} : { resource: facts.resource }),

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { BearerToken } from '../core/bearer-token.ts'
 import type { DownstreamTokens, TokenAnswer, TokenRequest } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 import { tokenKey } from './downstream-key.ts'
@@ -71,12 +72,34 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
   const pending = new Map<string, Pending>()
   const counts = { hits: 0, misses: 0, renewals: 0 }
 
+  const keep = (key: string, text: string, expiresAt: number, request: TokenRequest): TokenAnswer => {
+    const token = BearerToken.of(text)
+    if (!token) return { kind: 'refused', detail: 'the token holds what may not stand in a header' }
+    kept.keep(key, token, expiresAt, request)
+    return { kind: 'token', token, cache: 'miss' }
+  }
+
   const mintNow = (key: string, request: TokenRequest): TokenAnswer => {
     if (!settings.mint) return { kind: 'refused', detail: 'there is no issuer to mint downstream tokens' }
     const minted = settings.mint(request)
     if (!minted) return { kind: 'refused', detail: 'the credential has ended' }
-    kept.keep(key, minted.token, minted.expiresAt, request)
-    return { kind: 'token', token: minted.token, cache: 'miss' }
+    return keep(key, minted.token, minted.expiresAt, request)
+  }
+
+  /** A signature takes longer than the check that found it due, so it is made after the answers of this turn. */
+  const mintSoon = (key: string, old: KeptToken, request: TokenRequest): void => {
+    const madeUnder = settings
+    // The pause before another try is also what keeps it to one.
+    old.failedAt = request.now
+    setImmediate(() => {
+      // Purged, or made under settings that are gone, meanwhile: it is not to come back.
+      if (kept.peek(key) !== old || settings !== madeUnder) return
+      try {
+        mintNow(key, request)
+      } catch {
+        // The old one is good for a while; the next check after the pause tries again.
+      }
+    })
   }
 
   const exchange = (key: string, name: string, request: TokenRequest): TokenAnswer | Promise<TokenAnswer> => {
@@ -93,10 +116,7 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
       (answer): TokenAnswer => {
         leave()
         if (entry.purged) return { kind: 'refused', detail: 'revoked during the exchange' }
-        if (answer.kind === 'token') {
-          kept.keep(key, answer.token, answer.expiresAt, request)
-          return { kind: 'token', token: answer.token, cache: 'miss' }
-        }
+        if (answer.kind === 'token') return keep(key, answer.token, answer.expiresAt, request)
         if (answer.kind === 'refused') refusals.set(key, { detail: answer.detail, until: request.now + refusalMs })
         const old = kept.peek(key)
         if (old) {
@@ -136,14 +156,10 @@ export function downstreamTokens(options: DownstreamOptions): DownstreamCache {
     const left = found ? found.expiresAt - now : 0
     if (found && left > 0 && (left >= leastLeftMs || found.final || found.outage)) {
       const due = now >= found.renewAt && !found.final && now - found.failedAt >= renewalPauseMs
-      // In process a new one costs less than keeping watch over the old.
-      if (due && request.via === 'issuer') {
-        counts.renewals++
-        return mintNow(key, request)
-      }
       if (due && !pending.has(key)) {
         counts.renewals++
-        void obtainNew(key, request)
+        if (request.via === 'issuer') mintSoon(key, found, request)
+        else void obtainNew(key, request)
       }
       counts.hits++
       return { kind: 'token', token: found.token, cache: 'hit' }

@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache'
+import type { BearerToken } from '../core/bearer-token.ts'
 import { clockSkew } from '../core/jwt.ts'
 import type { TokenRequest } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 
 /** A downstream token in use. Times are milliseconds since the epoch. */
 export interface KeptToken {
-  readonly token: string
+  readonly token: BearerToken
   readonly principal: Principal
   readonly expiresAt: number
   readonly renewAt: number
@@ -23,7 +24,7 @@ export interface KeptTokens {
   /** As `get`, but no use of it. */
   readonly peek: (key: string) => KeptToken | undefined
   /** @param expiresAt seconds since the epoch */
-  readonly keep: (key: string, token: string, expiresAt: number, request: TokenRequest) => void
+  readonly keep: (key: string, token: BearerToken, expiresAt: number, request: TokenRequest) => void
   /** Drops those of the principals concerned; returns how many went. */
   readonly purge: (concerns: (principal: Principal) => boolean) => number
   readonly size: () => number

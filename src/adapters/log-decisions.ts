@@ -1,4 +1,5 @@
 import type { Observation, Observer } from '../check/observe.ts'
+import { metadataObject } from '../core/metadata.ts'
 import { escapeAll } from '../core/percent.ts'
 import type { Logger } from './log.ts'
 import { createLogBound } from './log-bound.ts'
@@ -37,7 +38,7 @@ export function bare(path: string): string {
 function line({ facts, answer, detail }: Observation): object {
   const { request } = facts
   return {
-    ...answer.metadata,
+    ...metadataObject(answer.metadata),
     ...(detail === '' ? {} : { detail }),
     method: visible(request.method, 32),
     host: visible(request.host, 255),

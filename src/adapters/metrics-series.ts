@@ -3,6 +3,9 @@ import type { MetricObjectWithValues, MetricValue, MetricValueWithName, Registry
 type Labels = Readonly<Record<string, string>>
 export type Value = MetricValue<string>
 
+/** How the values of several worker processes become one; `first` is that of the primary. */
+export type Across = 'sum' | 'min' | 'max' | 'first'
+
 /**
  * Hands a registry a metric whose values are kept elsewhere and read when it is scraped. prom-client asks a
  * metric for no more than `name` and `get()`; its own counters build a key from the labels at each count,
@@ -14,9 +17,10 @@ export function register(
   name: string,
   help: string,
   values: () => readonly Value[],
+  across: Across = 'sum',
 ): void {
   const get = async (): Promise<MetricObjectWithValues<Value>> =>
-    ({ name, help, type, aggregator: 'sum', values: [...values()] }) as unknown as MetricObjectWithValues<Value>
+    ({ name, help, type, aggregator: across, values: [...values()] }) as unknown as MetricObjectWithValues<Value>
   registry.registerMetric({ name, get } as unknown as Parameters<Registry['registerMetric']>[0])
 }
 
@@ -57,12 +61,13 @@ export class Durations {
     this.#counts = new Float64Array(bounds.length + 1)
   }
 
-  observe(seconds: number): void {
+  /** @param weight how many observations this one stands for */
+  observe(seconds: number, weight = 1): void {
     const bounds = this.#bounds
     let i = 0
     while (i < bounds.length && seconds > bounds[i]!) i++
-    this.#counts[i]!++
-    this.#sum += seconds
+    this.#counts[i]! += weight
+    this.#sum += seconds * weight
   }
 
   /** The lines of this histogram under `name`, with these labels. */

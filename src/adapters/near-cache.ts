@@ -130,12 +130,12 @@ export function openNearCache(options: NearCacheOptions): NearCache {
   }
 
   return {
-    labels: (source, resource, id) => {
+    labels: (source, resource, id, at) => {
       const shelf = shelves.get(source)
       if (shelf === undefined) throw new Unavailable(`no label source ${source}`)
       // First: a feed that polls when asked may drop copies.
       const heardAt = shelf.feed.heardAt()
-      const now = clock()
+      const now = at ?? clock()
       const key = keyOf(resource, id)
       const copy = shelf.known.get(key) ?? shelf.unknown.get(key)
       const fresh = copy !== undefined && now < copy.until

@@ -118,9 +118,9 @@ export async function openRevocationList(options: RevocationListOptions): Promis
   await read()
 
   return {
-    check: (principal, nowMs) => {
+    check: (principal, nowMs, at = clock()) => {
       const heardAt = feed.heardAt()
-      if (clock() - (wholeUntil ?? heardAt) > maxStalenessMs) return 'unavailable'
+      if (at - (wholeUntil ?? heardAt) > maxStalenessMs) return 'unavailable'
       const now = nowMs / 1000
       if (principal.tokenId !== undefined) {
         const token = levels.token.get(principal.tokenId)

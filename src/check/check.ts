@@ -20,7 +20,8 @@ export interface CheckOptions {
   /** The ruling in force now: asked once a check, so that a reload never mixes two policies. */
   readonly ruling: () => Ruling
   readonly observe: Observer
-  readonly newId: () => string
+  /** @param now milliseconds since the epoch */
+  readonly newId: (now: number) => string
   /** Milliseconds since the epoch. */
   readonly clock: () => number
 }
@@ -32,9 +33,10 @@ export function createCheck(options: CheckOptions): Check {
   return (request, budgetMs) => {
     const begun = performance.now()
     const { policy, run } = options.ruling()
-    const facts = new Facts(request, policy, options.clock(), options.newId())
+    const now = options.clock()
+    const facts = new Facts(request, policy, now, options.newId(now), begun)
     const finish = (decision: Decision): Answer => {
-      const micros = Math.round((performance.now() - begun) * 1000)
+      const micros = Math.round((facts.monotonic - begun) * 1000)
       const enforced = adopt(decision, facts)
       const answer = render(enforced, facts, micros)
       const detail = decision instanceof Deny ? decision.detail : ''

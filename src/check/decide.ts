@@ -27,18 +27,20 @@ const failure = (cause: unknown): string =>
  * The only way out of the pipeline: a throw, a hang or a late answer is a denial. What is late goes on in the
  * background, bounded by whoever does it, and fills caches; it never reaches a further stage.
  * @param run the pipeline
- * @param facts the one check
+ * @param facts the one check; at the end its `monotonic` is when the decision was made
  * @param deadline performance.now() milliseconds at which the answer must be given
  */
 export function decide(run: Run<Received, Allow>, facts: Facts, deadline: number): Soon<Decision> {
   const settle = (outcome: Allow | Deny): Decision => {
     if (facts.answered) return deny('internal', 'answered twice')
     facts.answered = true
-    if (!(outcome instanceof Deny) && performance.now() > deadline) return lateDenial(facts)
+    facts.monotonic = performance.now()
+    if (!(outcome instanceof Deny) && facts.monotonic > deadline) return lateDenial(facts)
     return outcome
   }
   const fail = (cause: unknown): Deny => {
     facts.answered = true
+    facts.monotonic = performance.now()
     const reason = cause instanceof Unavailable && facts.waitingFor ? lateReason[facts.waitingFor] : undefined
     return deny(reason ?? 'internal', failure(cause))
   }
@@ -50,6 +52,7 @@ export function decide(run: Run<Received, Allow>, facts: Facts, deadline: number
         () => {
           if (facts.answered) return
           facts.answered = true
+          facts.monotonic = performance.now()
           resolve(lateDenial(facts))
         },
         Math.max(0, deadline - performance.now()),

@@ -14,33 +14,48 @@ export interface Stage<In extends Received, Out> {
 /** A stage, or several one after the other. */
 export type Run<In extends Received, Out> = (state: In) => Soon<Out | Deny>
 
-/** Takes how long a stage ran, in milliseconds; for a stage that waited, with the wait. */
-export type StageClock = (stage: StageName, ms: number) => void
+/** How long stages take. Reading the time costs more than most stages do, so not every check is timed. */
+export interface StageClock {
+  /** Asked once a check: whether its stages are to be timed. */
+  readonly due: () => boolean
+  /** A stage that did not wait, of a check that was to be timed: milliseconds that it ran. */
+  readonly ran: (stage: StageName, ms: number) => void
+  /** A stage that waited, of any check: milliseconds of the wait. */
+  readonly waited: (stage: StageName, ms: number) => void
+}
 
-/** Runs one stage, notes what is awaited, and times it. */
-export function timed<In extends Received, Out>(stage: Stage<In, Out>, clock: StageClock): Run<In, Out> {
-  const { name, run } = stage
+/** Runs one stage, and notes what is awaited. */
+export function watched<In extends Received, Out>({ name, run }: Stage<In, Out>, waited: StageClock['waited']): Run<In, Out> {
   return (state) => {
-    const begun = performance.now()
-    const facts = factsOf(state)
     let outcome: ReturnType<typeof run>
     try {
       outcome = run(state)
     } catch (cause) {
       // What cannot be had at once is blamed on its stage as well.
-      facts.waitingFor = name
+      factsOf(state).waitingFor = name
       throw cause
     }
-    if (!(outcome instanceof Promise)) {
-      clock(name, performance.now() - begun)
-      return outcome
-    }
+    if (!(outcome instanceof Promise)) return outcome
+    const facts = factsOf(state)
+    const begun = performance.now()
     facts.waitingFor = name
     return outcome.then((out) => {
-      clock(name, performance.now() - begun)
+      facts.monotonic = performance.now()
+      waited(name, facts.monotonic - begun)
       if (!facts.answered) facts.waitingFor = undefined
       return out
     })
+  }
+}
+
+/** Times a stage that is run by {@link watched}. */
+export function timed<In extends Received, Out>(name: StageName, run: Run<In, Out>, ran: StageClock['ran']): Run<In, Out> {
+  return (state) => {
+    const begun = performance.now()
+    const outcome = run(state)
+    // Its wait is told by `watched`.
+    if (!(outcome instanceof Promise)) ran(name, performance.now() - begun)
+    return outcome
   }
 }
 

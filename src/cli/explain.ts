@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
 import { decideOffline, type OfflineInput, type OfflineLabels, type OfflineResult } from '../compose/offline.ts'
 import type { Answer } from '../core/answer.ts'
+import { headersRemoved, headersSet } from '../core/decision.ts'
 import { isJsonObject, type JsonObject } from '../core/json.ts'
+import { metadataObject } from '../core/metadata.ts'
 import { explainStages } from './explain-stages.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
@@ -58,32 +60,33 @@ function showAnswer(answer: Answer): string {
       ['body', answer.body || '(none)'],
     ])
   }
-  const { set, remove, removeQuery } = answer.mutations
-  const rows = [...set].map(([name, value]) => ['set', name, shownHeader(name, value)])
-  for (const name of remove) rows.push(['remove', name, ''])
-  for (const name of removeQuery) rows.push(['remove query', name, ''])
+  const { mutations } = answer
+  const rows = [...headersSet(mutations)].map(([name, value]) => ['set', name, shownHeader(name, value)])
+  for (const name of headersRemoved(mutations)) rows.push(['remove', name, ''])
+  for (const name of mutations.removeQuery) rows.push(['remove query', name, ''])
   return table(undefined, rows)
 }
 
 /** The result as data; the downstream token is left out. */
 function asJson(result: OfflineResult, stages: ReturnType<typeof explainStages>): object {
   const { answer } = result
+  const metadata = metadataObject(answer.metadata)
   const shown =
     answer.kind === 'deny'
       ? { status: answer.status, headers: Object.fromEntries(answer.headers), body: answer.body }
       : {
-          set: Object.fromEntries([...answer.mutations.set].map(([name, value]) => [name, shownHeader(name, value)])),
-          remove: answer.mutations.remove,
+          set: Object.fromEntries([...headersSet(answer.mutations)].map(([name, value]) => [name, shownHeader(name, value)])),
+          remove: headersRemoved(answer.mutations),
           remove_query: answer.mutations.removeQuery,
         }
   return {
-    decision: answer.metadata['decision'],
+    decision: metadata['decision'],
     reason: answer.reason,
     detail: result.detail,
     stages,
     rejections: result.rejections,
     ...shown,
-    metadata: answer.metadata,
+    metadata,
   }
 }
 
@@ -137,10 +140,9 @@ export function explainCommand(program: Command, io: Io): void {
         ),
       )
       for (const { validator, reason, detail } of result.rejections) io.out(`\nvalidator ${validator} rejected: ${reason} (${detail})\n`)
-      const enforced = result.answer.metadata['enforced'] === false ? ' (not enforced: let through without identity)' : ''
-      io.out(
-        `\n${String(result.answer.metadata['decision'])}: ${result.answer.reason}${enforced}${result.detail ? ` (${result.detail})` : ''}\n\n`,
-      )
+      const metadata = metadataObject(result.answer.metadata)
+      const enforced = metadata['enforced'] === false ? ' (not enforced: let through without identity)' : ''
+      io.out(`\n${String(metadata['decision'])}: ${result.answer.reason}${enforced}${result.detail ? ` (${result.detail})` : ''}\n\n`)
       io.out(showAnswer(result.answer))
       if (token !== undefined) io.err('signatures are not checked offline: the token was taken as signed by its issuer\n')
     }

@@ -1,8 +1,10 @@
 import { decideOffline, type OfflineLabels, type OfflineResult } from '../compose/offline.ts'
 import type { Loaded } from '../config/read.ts'
+import { headersRemoved, headersSet } from '../core/decision.ts'
 import type { JsonObject } from '../core/json.ts'
 import { sameJson } from '../core/json.ts'
 import { parseJwt } from '../core/jwt.ts'
+import { metadataObject, metadataValue } from '../core/metadata.ts'
 import type { Case, CaseFile, Expected } from './case-file.ts'
 
 /** What became of one case. */
@@ -50,11 +52,9 @@ export async function runCase(loaded: Loaded, file: CaseFile, one: Case): Promis
     down: one.down,
     now,
   })
-  const { metadata, reason } = result.answer
-  return { name: one.name, failures: compare(result, one), decision: String(metadata['decision']), reason }
+  const { reason } = result.answer
+  return { name: one.name, failures: compare(result, one), decision: String(metadataValue(result.answer.metadata, 'decision')), reason }
 }
-
-const nothingRemoved: { readonly remove: readonly string[]; readonly removeQuery: readonly string[] } = { remove: [], removeQuery: [] }
 
 const told = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value))
 
@@ -66,6 +66,7 @@ function meets(expected: Expected, found: unknown): boolean {
 
 function compare(result: OfflineResult, { expect }: Case): string[] {
   const { answer, facts, audit } = result
+  const metadata = metadataObject(answer.metadata)
   const failures: string[] = []
   const check = (what: string, expected: Expected | undefined, found: unknown): void => {
     if (expected !== undefined && !meets(expected, found)) failures.push(`${what}: expected ${told(expected)}, found ${told(found)}`)
@@ -73,22 +74,23 @@ function compare(result: OfflineResult, { expect }: Case): string[] {
   const each = (what: string, expected: Readonly<Record<string, Expected>> | undefined, found: (name: string) => unknown): void => {
     for (const [name, value] of Object.entries(expected ?? {})) check(`${what}.${name}`, value, found(name))
   }
-  check('decision', expect.decision, answer.metadata['decision'])
+  check('decision', expect.decision, metadata['decision'])
   check('reason', expect.reason, answer.reason)
   check('status', expect.status, answer.kind === 'deny' ? answer.status : undefined)
   check('route', expect.route, facts.route?.id)
-  check('enforced', expect.enforced, answer.metadata['enforced'])
+  check('enforced', expect.enforced, metadata['enforced'])
   if (failures.length > 0 && result.detail) failures.push(`detail: ${result.detail}`)
 
-  const headers = answer.kind === 'allow' ? answer.mutations.set : new Map(answer.headers)
+  const headers = answer.kind === 'allow' ? headersSet(answer.mutations) : new Map(answer.headers)
   each('headers', expect.headers, (name) => headers.get(name.toLowerCase()))
-  const { remove, removeQuery } = answer.kind === 'allow' ? answer.mutations : nothingRemoved
+  const remove = answer.kind === 'allow' ? headersRemoved(answer.mutations) : []
+  const removeQuery = answer.kind === 'allow' ? answer.mutations.removeQuery : []
   for (const name of expect.removed ?? []) if (!remove.includes(name.toLowerCase())) failures.push(`removed: ${name} is not removed`)
   for (const name of expect.removed_query ?? []) if (!removeQuery.includes(name)) failures.push(`removed_query: ${name} is not removed`)
-  each('metadata', expect.metadata, (name) => answer.metadata[name])
+  each('metadata', expect.metadata, (name) => metadata[name])
 
   if (expect.downstream) {
-    const payload: JsonObject = (facts.downstreamToken && parseJwt(facts.downstreamToken)?.payload) || {}
+    const payload: JsonObject = (facts.downstreamToken && parseJwt(facts.downstreamToken.text)?.payload) || {}
     for (const [name, value] of Object.entries(expect.downstream)) {
       if (value === null ? Object.hasOwn(payload, name) : !sameJson(value, payload[name])) {
         failures.push(`downstream.${name}: expected ${told(value)}, found ${told(payload[name])}`)

@@ -92,7 +92,7 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     revocations: input.down.includes('state') ? { check: () => 'clear' } : revocations,
     owners: near,
     tokens: tokensOf(loaded, input),
-    clock: (stage) => ran.push(stage),
+    clock: { due: () => true, ran: (stage) => ran.push(stage), waited: (stage) => ran.push(stage) },
     onRejection: (rejection) => rejections.push(rejection),
   })
   const trail = createAuditTrail({

@@ -61,8 +61,8 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   let misses = 0
 
   const counted = (owners: OwnerLookup): OwnerLookup => ({
-    labels: (source, resource, id) => {
-      const found = owners.labels(source, resource, id)
+    labels: (source, resource, id, at) => {
+      const found = owners.labels(source, resource, id, at)
       if (!(found instanceof Promise) && found.cache === 'hit') hits++
       else misses++
       return found

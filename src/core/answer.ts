@@ -1,7 +1,6 @@
 import type { Allow, Decision, Mutations } from './decision.ts'
 import type { Facts } from './facts.ts'
-import type { JsonObject } from './json.ts'
-import { metadataOf } from './metadata.ts'
+import { type Metadata, metadataOf } from './metadata.ts'
 import { problemBody, problemHeaders } from './problem.ts'
 import { Deny, type DenyReason, httpStatus, rpcCode } from './reasons.ts'
 
@@ -14,7 +13,7 @@ export interface AllowAnswer {
   /** `ok`, or why it would have been denied where the route says `enforce: false`. */
   readonly reason: 'ok' | DenyReason
   readonly mutations: Mutations
-  readonly metadata: JsonObject
+  readonly metadata: Metadata
 }
 
 /** A DeniedHttpResponse (envoy.service.auth.v3). */
@@ -28,7 +27,7 @@ export interface DenyAnswer {
   /** For the client, lower-case names. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly body: string
-  readonly metadata: JsonObject
+  readonly metadata: Metadata
 }
 
 /**

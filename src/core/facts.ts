@@ -1,11 +1,14 @@
+import type { BearerToken } from './bearer-token.ts'
 import type { Policy } from './policy.ts'
 import type { Principal, Workload } from './principal.ts'
 import type { Request, Target } from './request.ts'
 import type { Route } from './route.ts'
 
 /** Whether memory answered: for access logs. */
-export type CacheUse = 'hit' | 'miss' | 'none'
-export type OwnerMatch = 'yes' | 'no' | 'bypassed' | 'none'
+export const cacheUses = ['hit', 'miss', 'none'] as const
+export type CacheUse = (typeof cacheUses)[number]
+export const ownerMatches = ['yes', 'no', 'bypassed', 'none'] as const
+export type OwnerMatch = (typeof ownerMatches)[number]
 
 /** The stages in their order. */
 export const stageNames = ['normalize', 'route', 'identify', 'revocation', 'authorize', 'own', 'exchange', 'respond'] as const
@@ -58,7 +61,7 @@ export interface Owned extends Authorized {
 }
 /** After exchange. */
 export interface Exchanged extends Owned {
-  readonly downstreamToken: string | undefined
+  readonly downstreamToken: BearerToken | undefined
 }
 
 export const noHeaders: ReadonlyMap<string, string> = new Map()
@@ -83,14 +86,17 @@ export class Facts implements Received {
   claimHeaders: ReadonlyMap<string, string> = noHeaders
   resource: string | undefined = undefined
   ownerMatch: OwnerMatch = 'none'
-  downstreamToken: string | undefined = undefined
+  downstreamToken: BearerToken | undefined = undefined
   cache: CacheUse = 'none'
   /** The stage whose promise is awaited: what a passed deadline is blamed on. */
   waitingFor: StageName | undefined = undefined
+  /** performance.now() milliseconds when the check began, or when what it last waited for had come: good to within its own run. */
+  monotonic: number
   /** Set when the answer has been given: what still runs must not go on to the next stage. */
   answered = false
 
-  constructor(request: Request, policy: Policy, now: number, decisionId: string) {
+  constructor(request: Request, policy: Policy, now: number, decisionId: string, monotonic = performance.now()) {
+    this.monotonic = monotonic
     this.request = request
     this.policy = policy
     this.now = now
@@ -160,7 +166,7 @@ export function noteCache(state: Received, use: CacheUse): void {
 export const owned = (state: Authorized): Owned => state as Owned
 
 /** The state that exchange hands on. @param token undefined where the route names none */
-export function exchanged(state: Owned, token: string | undefined): Exchanged {
+export function exchanged(state: Owned, token: BearerToken | undefined): Exchanged {
   factsOf(state).downstreamToken = token
   return state as Exchanged
 }

@@ -1,10 +1,13 @@
+import type { BearerToken } from './bearer-token.ts'
 import { tokenParameter } from './credential.ts'
-import type { Mutations } from './decision.ts'
+import type { HeaderGroup, Mutations } from './decision.ts'
 import { type Facts, noHeaders } from './facts.ts'
 import { at, isJsonObject, type Json } from './json.ts'
-import { percentEncode, percentEncodeList } from './percent.ts'
+import { principalTexts } from './metadata.ts'
+import { perObject } from './per-object.ts'
+import { percentEncode } from './percent.ts'
+import type { HeaderNames } from './policy.ts'
 import type { Principal } from './principal.ts'
-import type { Request } from './request.ts'
 import type { ClaimHeader } from './route.ts'
 
 /** Bytes of all claim headers of one request together, names included; more is `claims_too_large`. */
@@ -28,47 +31,113 @@ function claimValue(claim: Json | undefined): string | undefined {
 }
 
 /** Names, in lower case, of the inbound headers that an upstream could take for ours: `-` and `_` read alike. */
-function lookAlikes(request: Request, prefix: string, set: ReadonlyMap<string, string>): string[] {
-  const found: string[] = []
+function lookAlikes({ request, policy }: Facts, set: ReadonlySet<string>, removed: readonly string[]): readonly string[] {
+  const { prefix } = policy.headers
+  let found: string[] = nothing
   for (const name of request.headerNames()) {
-    if (name.length < prefix.length || set.has(name)) continue
-    const alike = name.includes('_') ? name.replaceAll('_', '-') : name
-    if (alike.startsWith(prefix)) found.push(name)
-    else if (name !== alike && (alike === alwaysRemoved || alike === 'authorization')) found.push(name)
+    const underscored = name.includes('_')
+    if (!underscored && !name.startsWith(prefix)) continue
+    const alike = underscored ? name.replaceAll('_', '-') : name
+    const ours = alike.startsWith(prefix) || alike === alwaysRemoved || alike === 'authorization'
+    if (!ours || set.has(name) || removed.includes(name)) continue
+    if (found === nothing) found = []
+    found.push(name)
   }
   return found
 }
 
+const nothing: string[] = []
+
 /** Query parameters that carry a bearer token: Envoy's jwt_authn reads `access_token` by default, and leaves it in. */
 function credentialParameters(facts: Facts): readonly string[] {
   // Named only where it is there: Envoy writes the whole query anew otherwise too.
-  return facts.policy.metadataKeys.length > 0 && facts.target && tokenParameter(facts.target.query) !== 'none' ? ['access_token'] : []
+  return facts.policy.metadataKeys.length > 0 && facts.target && tokenParameter(facts.target.query) !== 'none' ? ['access_token'] : nothing
 }
 
-function finish(facts: Facts, set: Map<string, string>): Mutations {
-  const { headers } = facts.policy
-  set.set(headers.decision, facts.decisionId)
-  const keepsAuthorization = facts.route?.authorization === 'keep'
-  const remove: string[] = []
-  for (const name of headers.fixed) if (!set.has(name)) remove.push(name)
-  if (!keepsAuthorization && !set.has('authorization')) remove.push('authorization')
+/** Which names are set is the same for many requests, and so is what has to be removed. */
+interface Plan {
+  readonly set: ReadonlySet<string>
+  readonly remove: readonly string[]
+}
+
+const plansOf = perObject((_: HeaderNames) => perObject((_: HeaderGroup): (Plan | undefined)[] => []))
+
+/** @param flags identity 1, workload 2, token 4, `authorization: keep` 8 */
+function planOf(headers: HeaderNames, claims: HeaderGroup, flags: number): Plan {
+  const plans = plansOf(headers)(claims)
+  plans[flags] ??= makePlan(headers, claims, flags)
+  return plans[flags]
+}
+
+function makePlan(headers: HeaderNames, claims: HeaderGroup, flags: number): Plan {
+  const set = new Set([headers.decision, ...claims.keys()])
+  if (flags & 1) for (const name of [headers.subject, headers.issuer, headers.roles]) set.add(name)
+  if (flags & 2) set.add(headers.workload)
+  if (flags & 4) set.add('authorization')
+  const remove = headers.fixed.filter((name) => !set.has(name))
+  if (!(flags & 8) && !set.has('authorization')) remove.push('authorization')
   remove.push(alwaysRemoved)
-  for (const name of lookAlikes(facts.request, headers.prefix, set)) if (!remove.includes(name)) remove.push(name)
-  return { set, remove, removeQuery: keepsAuthorization ? [] : credentialParameters(facts) }
+  return { set, remove }
+}
+
+function finish(facts: Facts, principal: Principal | undefined): Mutations {
+  const { headers } = facts.policy
+  const { claimHeaders: claims, workload, downstreamToken: token } = facts
+  const keeps = facts.route?.authorization === 'keep'
+  const own: [string, string | BearerToken][] = [[headers.decision, facts.decisionId]]
+  let flags = keeps ? 8 : 0
+  let shared: readonly HeaderGroup[] = []
+  if (principal) {
+    flags |= 1
+    const identity = identityGroupsOf(headers)(principal)
+    shared = claims.size === 0 ? [identity] : [claims, identity]
+    if (workload) {
+      flags |= 2
+      own.push([headers.workload, percentEncode(workload.id)])
+    }
+    if (token) {
+      flags |= 4
+      own.push(['authorization', token])
+    }
+  }
+  const { set, remove } = planOf(headers, principal ? claims : noHeaders, flags)
+  return { shared, own, remove, removeAlso: lookAlikes(facts, set, remove), removeQuery: keeps ? nothing : credentialParameters(facts) }
 }
 
 /** Public routes and preflights: no identity goes on, and none that the client made up either. */
-export const anonymous = (facts: Facts): Mutations => finish(facts, new Map())
+export const anonymous = (facts: Facts): Mutations => finish(facts, undefined)
 
 /** What a request that `enforce: false` lets through carries: nothing but the decision's id. */
 export const unenforced = anonymous
+
+const identityGroupsOf = perObject((headers: HeaderNames) =>
+  perObject((principal: Principal): HeaderGroup => {
+    const { subject, issuer, roles } = principalTexts(principal)
+    return new Map([
+      [headers.subject, subject],
+      [headers.issuer, issuer],
+      [headers.roles, roles],
+    ])
+  }),
+)
+
+const claimGroups = new WeakMap<Principal, { readonly claims: readonly ClaimHeader[]; readonly group: HeaderGroup | undefined }>()
 
 /**
  * The claims that a route hands on.
  * @returns undefined where they are larger together than {@link maxClaimBytes}
  */
-export function claimHeaders(claims: readonly ClaimHeader[], principal: Principal): ReadonlyMap<string, string> | undefined {
+export function claimHeaders(claims: readonly ClaimHeader[], principal: Principal): HeaderGroup | undefined {
   if (claims.length === 0) return noHeaders
+  // A caller mostly asks one route after the other of the same kind: the last one's claims are enough to keep.
+  const known = claimGroups.get(principal)
+  if (known?.claims === claims) return known.group
+  const group = readClaims(claims, principal)
+  claimGroups.set(principal, { claims, group })
+  return group
+}
+
+function readClaims(claims: readonly ClaimHeader[], principal: Principal): HeaderGroup | undefined {
   const set = new Map<string, string>()
   let bytes = 0
   for (const { claim, header } of claims) {
@@ -82,13 +151,4 @@ export function claimHeaders(claims: readonly ClaimHeader[], principal: Principa
 }
 
 /** Identity headers of a principal, and the downstream token. */
-export function identity(facts: Facts, principal: Principal): Mutations {
-  const { headers } = facts.policy
-  const set = new Map(facts.claimHeaders)
-  if (facts.downstreamToken !== undefined) set.set('authorization', `Bearer ${facts.downstreamToken}`)
-  set.set(headers.subject, percentEncode(principal.subject))
-  set.set(headers.issuer, percentEncode(principal.issuer))
-  set.set(headers.roles, percentEncodeList(principal.roles))
-  if (facts.workload) set.set(headers.workload, percentEncode(facts.workload.id))
-  return finish(facts, set)
-}
+export const identity = (facts: Facts, principal: Principal): Mutations => finish(facts, principal)

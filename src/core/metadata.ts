@@ -1,38 +1,72 @@
-import type { Facts } from './facts.ts'
-import type { Json, JsonObject } from './json.ts'
+import { type CacheUse, cacheUses, type Facts, type OwnerMatch, ownerMatches } from './facts.ts'
+import { perObject } from './per-object.ts'
 import { percentEncode, percentEncodeList } from './percent.ts'
-import type { DenyReason } from './reasons.ts'
+import type { Policy } from './policy.ts'
+import type { Principal } from './principal.ts'
+import { type DenyReason, denyReasons } from './reasons.ts'
+import type { Route } from './route.ts'
+
+export type MetadataValue = string | number | boolean
+export type MetadataGroup = Readonly<Record<string, MetadataValue>>
 
 /**
- * Dynamic metadata of an answer, on allow and deny (CheckResponse.dynamic_metadata): what access logs print.
- * Strings are percent-encoded, since access logs print line breaks raw. What is not known is left out. No
- * token, ever.
+ * Dynamic metadata of an answer, on allow and deny (CheckResponse.dynamic_metadata): what access logs print. Its
+ * strings are percent-encoded, since access logs print line breaks raw. What is not known is left out. No token, ever.
+ */
+export interface Metadata {
+  /** Members that are the same from request to request. One that serves many stays one object, so that it is written out once. */
+  readonly shared: readonly MetadataGroup[]
+  /** Members of this one request. */
+  readonly own: readonly (readonly [name: string, value: MetadataValue])[]
+}
+
+/** All members as one object. */
+export const metadataObject = ({ shared, own }: Metadata): MetadataGroup => Object.assign({}, ...shared, Object.fromEntries(own))
+
+/** The value of one member. */
+export const metadataValue = (metadata: Metadata, name: string): MetadataValue | undefined => metadataObject(metadata)[name]
+
+type Verdict = 'ok' | DenyReason
+
+/**
  * @param reason `ok` on allow; on `enforce: false` the reason of the denial, with `enforced` false
  * @param micros check_us
  */
-export function metadataOf(facts: Facts, reason: 'ok' | DenyReason, enforced: boolean, micros: number): JsonObject {
-  const { principal, route } = facts
-  const out: Record<string, Json> = {
-    decision: reason === 'ok' ? 'allow' : 'deny',
-    enforced,
-    reason,
-    decision_id: facts.decisionId,
-    policy: facts.policy.revision,
-    realm: facts.policy.realm,
-    owner_match: facts.ownerMatch,
-    check_us: micros,
-    cache: facts.cache,
-  }
-  if (route) {
-    out['route'] = route.id
-    if (route.downstream) out['audience'] = percentEncode(route.downstream.audience)
-  }
-  if (principal) {
-    out['subject'] = percentEncode(principal.subject)
-    out['issuer'] = percentEncode(principal.issuer)
-    out['roles'] = percentEncodeList(principal.roles)
-  }
-  if (facts.workload) out['workload'] = percentEncode(facts.workload.id)
-  if (facts.resource !== undefined) out['resource'] = percentEncode(facts.resource)
-  return out
+export function metadataOf(facts: Facts, reason: Verdict, enforced: boolean, micros: number): Metadata {
+  const { principal, route, workload, resource } = facts
+  const shared = [verdictGroup(reason, enforced, facts.ownerMatch, facts.cache), policyGroup(facts.policy)]
+  if (route) shared.push(routeGroup(route))
+  if (principal) shared.push(principalTexts(principal))
+  const own: [string, MetadataValue][] = [
+    ['decision_id', facts.decisionId],
+    ['check_us', micros],
+  ]
+  if (workload) own.push(['workload', percentEncode(workload.id)])
+  if (resource !== undefined) own.push(['resource', percentEncode(resource)])
+  return { shared, own }
 }
+
+const verdicts = new Map<Verdict, number>(['ok' as const, ...denyReasons].map((reason, i) => [reason, i]))
+const verdictGroups: (MetadataGroup | undefined)[] = []
+
+/** There are few of them: each is made when it is first met. */
+function verdictGroup(reason: Verdict, enforced: boolean, match: OwnerMatch, cache: CacheUse): MetadataGroup {
+  const slot =
+    ((verdicts.get(reason)! * 2 + (enforced ? 1 : 0)) * ownerMatches.length + ownerMatches.indexOf(match)) * cacheUses.length +
+    cacheUses.indexOf(cache)
+  verdictGroups[slot] ??= { decision: reason === 'ok' ? 'allow' : 'deny', enforced, reason, owner_match: match, cache }
+  return verdictGroups[slot]
+}
+
+const policyGroup = perObject((policy: Policy): MetadataGroup => ({ policy: policy.revision, realm: policy.realm }))
+
+const routeGroup = perObject(
+  ({ id, downstream }: Route): MetadataGroup => ({ route: id, ...(downstream && { audience: percentEncode(downstream.audience) }) }),
+)
+
+/** A principal as metadata and headers spell it. */
+export const principalTexts = perObject(({ subject, issuer, roles }: Principal) => ({
+  subject: percentEncode(subject),
+  issuer: percentEncode(issuer),
+  roles: percentEncodeList(roles),
+}))

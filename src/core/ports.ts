@@ -1,4 +1,5 @@
 import type { AuditEvent } from './audit-event.ts'
+import type { BearerToken } from './bearer-token.ts'
 import type { Labels } from './ownership.ts'
 import type { Principal } from './principal.ts'
 
@@ -140,9 +141,10 @@ export interface State {
 export interface OwnerLookup {
   /**
    * @param source name under `sources`, or undefined for Postern's own labels
+   * @param at performance.now() milliseconds, where the caller has just read them
    * @throws {Unavailable}
    */
-  readonly labels: (source: string | undefined, resource: string, id: string) => Soon<LookedUp>
+  readonly labels: (source: string | undefined, resource: string, id: string, at?: number) => Soon<LookedUp>
 }
 
 /** Labels as found. */
@@ -153,7 +155,15 @@ export interface LookedUp {
 
 /** What the revocation stage asks: memory only. */
 export interface RevocationCheck {
-  readonly check: (principal: Pick<Principal, 'tokenId' | 'subject' | 'issuedAt'>, nowMs: number) => 'clear' | 'revoked' | 'unavailable'
+  /**
+   * @param nowMs milliseconds since the epoch
+   * @param at performance.now() milliseconds, where the caller has just read them
+   */
+  readonly check: (
+    principal: Pick<Principal, 'tokenId' | 'subject' | 'issuedAt'>,
+    nowMs: number,
+    at?: number,
+  ) => 'clear' | 'revoked' | 'unavailable'
 }
 
 /** What exchange asks. */
@@ -173,7 +183,7 @@ export interface TokenRequest {
 }
 
 export type TokenAnswer =
-  | { readonly kind: 'token'; readonly token: string; readonly cache: 'hit' | 'miss' }
+  | { readonly kind: 'token'; readonly token: BearerToken; readonly cache: 'hit' | 'miss' }
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'unavailable'; readonly detail: string }
 

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { Principal } from '../core/principal.ts'
@@ -15,13 +14,12 @@ export interface OidcEnvoyOptions extends ClaimRules {
   readonly forward: boolean
   /** Signature algorithms that a token may name; looked at where the token itself arrives. */
   readonly algorithms: readonly SignatureAlgorithm[]
-  /** How many principals are remembered; 10,000 unless given. */
-  readonly remember?: number
 }
 
-interface Remembered {
-  readonly payload: JsonObject
+interface Known {
   readonly principal: Principal
+  /** undefined where Envoy did not forward the token. */
+  readonly token: string | undefined
 }
 
 /**
@@ -29,31 +27,38 @@ interface Remembered {
  * looks for `Bearer ` anywhere in the value, lets padding, white space and `crit` through, and checks no
  * `iat`. So parties and times are checked again, and where the token itself arrives it must
  * be exactly the one whose payload Envoy tells of.
+ *
+ * The decoder hands out one object for one payload: a principal is found again by that, without a digest.
  */
 export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
-  const principals = new LRUCache<string, Remembered>({ max: options.remember ?? 10_000 })
+  const known = new WeakMap<JsonObject, Known>()
   const headerRules = { algorithms: options.algorithms, types: accessTokenTypes }
 
+  /** All that stays as it is for this payload and this token. */
+  const judge = (payload: JsonObject, credential: Credential): Principal | Deny => {
+    if (credential.authorization === undefined) {
+      if (options.forward) return deny('invalid_credential', 'Envoy did not forward the token (forward: true)')
+      return principalOf(payload, options, { digest: digestOfPayload(payload), token: undefined })
+    }
+    const { token, jwt } = credential
+    if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
+    const refused = checkHeader(jwt.header, headerRules)
+    if (refused) return refused
+    if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
+    return principalOf(payload, options, { digest: digestOf(token), token })
+  }
+
   const admit = (payload: JsonObject, credential: Credential, now: number): Principal | Deny => {
+    const presented = credential.authorization !== undefined
+    const before = known.get(payload)
+    if (before && before.token === (presented ? credential.token : undefined) && (!presented || isPlainBearer(credential)))
+      return checkTimes(payload, now) ?? before.principal
     const fault = checkParties(payload, options) ?? checkTimes(payload, now)
     if (fault) return fault
-    const presented = credential.authorization !== undefined
-    if (!presented && options.forward) return deny('invalid_credential', 'Envoy did not forward the token (forward: true)')
-    if (presented && credential.authorization !== `Bearer ${credential.token}`) {
+    if (presented && !isPlainBearer(credential))
       return deny('invalid_credential', 'Authorization beside a verified payload is no single Bearer token')
-    }
-    const digest = presented ? digestOf(credential.token) : digestOfPayload(payload)
-    const known = principals.get(digest)
-    if (known && sameJson(known.payload, payload)) return known.principal
-    if (presented) {
-      const jwt = credential.jwt
-      if (!jwt) return deny('invalid_credential', 'the token beside a verified payload is no strict JWT')
-      const refused = checkHeader(jwt.header, headerRules)
-      if (refused) return refused
-      if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
-    }
-    const principal = principalOf(payload, options, { digest, token: presented ? credential.token : undefined })
-    if (!(principal instanceof Deny)) principals.set(digest, { payload, principal })
+    const principal = judge(payload, credential)
+    if (!(principal instanceof Deny)) known.set(payload, { principal, token: presented ? credential.token : undefined })
     return principal
   }
 
@@ -68,6 +73,10 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     },
   }
 }
+
+/** Exactly `Bearer`, one space and the token: `scheme` is read in any case. */
+const isPlainBearer = ({ authorization = '', token }: Credential): boolean =>
+  authorization.length === token.length + 'Bearer '.length && authorization.startsWith('Bearer ')
 
 /** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
 function unverified(credential: Credential, issuer: string, now: number): Verdict {

@@ -46,7 +46,8 @@ function readTarget(request: Request): Target | Deny {
 function readHost(request: Request): string | Deny {
   if (request.headerCount('host') > 1) return deny('bad_request', 'more than one Host')
   if (request.host === '') return ''
-  let host = request.host.toLowerCase().replace(port, '')
+  let host = request.host.toLowerCase()
+  if (host.includes(':')) host = host.replace(port, '')
   if (host.endsWith('.')) host = host.slice(0, -1)
   return hostName.test(host) ? host : deny('bad_request', 'the host is neither a name nor an address')
 }

@@ -1,7 +1,9 @@
 import type { Stage } from '../check/stage.ts'
-import { type Authorized, type NotRevoked, noteCache, noteOwnership, type Owned, owned } from '../core/facts.ts'
+import { type Authorized, factsOf, type NotRevoked, noteCache, noteOwnership, type Owned, owned } from '../core/facts.ts'
 import { type Labels, noLabels, ownerLabelValue } from '../core/ownership.ts'
+import { perObject } from '../core/per-object.ts'
 import { type LookedUp, type OwnerLookup, type Soon, Unavailable } from '../core/ports.ts'
+import type { Principal } from '../core/principal.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 import { type IdAnswer, resourceId } from '../core/resource-id.ts'
 import type { OwnerDemand } from '../core/route.ts'
@@ -40,13 +42,19 @@ export const own = (owners: OwnerLookup, condition: ResourceCondition): Stage<Au
       }
       return asksLabels ? (condition(state, found.labels ?? noLabels) ?? owned(state)) : owned(state)
     }
-    return lookUp(owners, demand, id.id, settle)
+    return lookUp(owners, demand, id.id, factsOf(state).monotonic, settle)
   },
 })
 
-function lookUp(owners: OwnerLookup, demand: OwnerDemand, id: string, settle: (found: LookedUp) => Owned | Deny): Soon<Owned | Deny> {
+function lookUp(
+  owners: OwnerLookup,
+  demand: OwnerDemand,
+  id: string,
+  at: number,
+  settle: (found: LookedUp) => Owned | Deny,
+): Soon<Owned | Deny> {
   try {
-    const found = owners.labels(demand.source, demand.resource, id)
+    const found = owners.labels(demand.source, demand.resource, id, at)
     return found instanceof Promise ? found.then(settle, unavailable) : settle(found)
   } catch (cause) {
     return unavailable(cause)
@@ -63,7 +71,7 @@ function ownerRefusal(state: Authorized, demand: OwnerDemand, labels: Labels | u
   const owner = labels?.get(policy.ownerLabel)
   if (owner === undefined || owner === '') return deny('not_owner', labels ? 'the resource has no owner' : 'the resource is unknown')
   if (demand.source === undefined) {
-    return owner === ownerLabelValue(principal.subject) ? undefined : deny('not_owner', 'the owner is somebody else')
+    return owner === labelOf(principal) ? undefined : deny('not_owner', 'the owner is somebody else')
   }
   // A platform's own data holds subjects as one validator's tokens say them: the same text from another is another person.
   const validator = policy.subjectsOf.get(demand.source)
@@ -72,3 +80,6 @@ function ownerRefusal(state: Authorized, demand: OwnerDemand, labels: Labels | u
   }
   return owner === principal.rawSubject ? undefined : deny('not_owner', 'the owner is somebody else')
 }
+
+/** A principal's subject as an owner label: for most subjects of identity providers it is a hash. */
+const labelOf = perObject((principal: Principal): string => ownerLabelValue(principal.subject))

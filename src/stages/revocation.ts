@@ -1,5 +1,5 @@
 import type { Stage } from '../check/stage.ts'
-import { type Identified, type NotRevoked, notRevoked } from '../core/facts.ts'
+import { factsOf, type Identified, type NotRevoked, notRevoked } from '../core/facts.ts'
 import type { RevocationCheck } from '../core/ports.ts'
 import { deny } from '../core/reasons.ts'
 
@@ -7,7 +7,7 @@ import { deny } from '../core/reasons.ts'
 export const revocation = (revocations: RevocationCheck): Stage<Identified, NotRevoked> => ({
   name: 'revocation',
   run: (state) => {
-    switch (revocations.check(state.principal, state.now)) {
+    switch (revocations.check(state.principal, state.now, factsOf(state).monotonic)) {
       case 'clear':
         return notRevoked(state)
       case 'revoked':

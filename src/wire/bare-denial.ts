@@ -34,10 +34,14 @@ export function bareDenial(reason: WireReason, mark?: DecisionMark): DenyAnswer 
     headers,
     body: JSON.stringify(mark ? { ...problem, decision_id: mark.id } : problem),
     metadata: {
-      decision: 'deny',
-      enforced: true,
-      reason,
-      ...(mark ? { decision_id: mark.id, realm: mark.realm, policy: mark.policy } : {}),
+      shared: [{ decision: 'deny', enforced: true, reason }],
+      own: mark
+        ? [
+            ['decision_id', mark.id],
+            ['realm', mark.realm],
+            ['policy', mark.policy],
+          ]
+        : [],
     },
   }
 }

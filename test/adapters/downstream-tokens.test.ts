@@ -6,7 +6,7 @@ import {
   downstreamTokens,
 } from '../../src/adapters/downstream-tokens.ts'
 import type { Asked, StsAnswer } from '../../src/adapters/sts-answer.ts'
-import type { TokenAnswer, TokenRequest } from '../../src/core/ports.ts'
+import { type TokenAnswer, type TokenRequest, Unavailable } from '../../src/core/ports.ts'
 import type { Principal } from '../../src/core/principal.ts'
 
 const start = 1_800_000_000_000
@@ -52,7 +52,7 @@ describe('downstream tokens', () => {
     digest: 'settings',
     mint: ({ ttl, now, principal }) => {
       const expiresAt = Math.min(Math.floor(now / 1000) + ttl, principal.expiresAt + 60)
-      return expiresAt > now / 1000 ? { token: `minted ${++minted}`, expiresAt } : undefined
+      return expiresAt > now / 1000 ? { token: `minted-${++minted}`, expiresAt } : undefined
     },
     sts: new Map([['kc', client]]),
   }
@@ -61,7 +61,7 @@ describe('downstream tokens', () => {
     const answer = tokens.obtain(request)
     return answer instanceof Promise ? assert.fail('memory and issuer answer at once') : answer
   }
-  const text = (answer: TokenAnswer): string => (answer.kind === 'token' ? `${answer.cache} ${answer.token}` : answer.kind)
+  const text = (answer: TokenAnswer): string => (answer.kind === 'token' ? `${answer.cache} ${answer.token.text}` : answer.kind)
   /** Answers the newest exchange under way. */
   const give = async (token: string, life: number, now = start): Promise<void> => {
     calls.at(-1)!.answer({ kind: 'token', token, expiresAt: now / 1000 + life })
@@ -74,19 +74,51 @@ describe('downstream tokens', () => {
   })
 
   it('mints at once, and remembers', () => {
-    assert.equal(text(atOnce(base)), 'miss minted 1')
-    assert.equal(text(atOnce({ ...base, principal: { ...alice } })), 'hit minted 1')
-    assert.equal(text(atOnce({ ...base, now: start + 39_000 })), 'hit minted 1')
+    assert.equal(text(atOnce(base)), 'miss minted-1')
+    assert.equal(text(atOnce({ ...base, principal: { ...alice } })), 'hit minted-1')
+    assert.equal(text(atOnce({ ...base, now: start + 39_000 })), 'hit minted-1')
   })
-  it('mints a new one when a third of its life is left', () => {
+  it('mints a new one when a third of its life is left, once, and after the answer', async () => {
     atOnce(base)
-    assert.equal(text(atOnce({ ...base, now: start + 40_000 })), 'miss minted 2')
-    assert.equal(text(atOnce({ ...base, now: start + 41_000 })), 'hit minted 2')
+    for (let i = 0; i < 3; i++) assert.equal(text(atOnce({ ...base, now: start + 40_000 })), 'hit minted-1')
+    await turn()
+    assert.equal(text(atOnce({ ...base, now: start + 41_000 })), 'hit minted-2')
+    assert.equal(tokens.stats().renewals, 1)
+  })
+  it('does not bring back by renewal what was purged, or what other settings made', async () => {
+    atOnce(base)
+    atOnce({ ...base, now: start + 40_000 })
+    tokens.purge(() => true)
+    await turn()
+    assert.equal(tokens.stats().size, 0)
+    atOnce(base)
+    atOnce({ ...base, now: start + 40_000 })
+    tokens.configure({ ...settings, digest: 'others' })
+    await turn()
+    assert.equal(minted, 2)
+  })
+  it('goes on with the old one where a renewal fails', async () => {
+    let keys = true
+    const mint: DownstreamSettings['mint'] = (request) => {
+      if (!keys) throw new Unavailable('no keys')
+      return settings.mint!(request)
+    }
+    tokens = make({ settings: { ...settings, mint } })
+    atOnce(base)
+    keys = false
+    for (const after of [40_000, 42_000]) {
+      assert.equal(text(atOnce({ ...base, now: start + after })), 'hit minted-1')
+      await turn()
+    }
+    keys = true
+    atOnce({ ...base, now: start + 44_000 })
+    await turn()
+    assert.equal(text(atOnce({ ...base, now: start + 44_001 })), 'hit minted-2')
   })
   it('hands out a token to its end where the credential ends with it', () => {
     const principal = { ...alice, expiresAt: t - 50 }
-    assert.equal(text(atOnce({ ...base, principal })), 'miss minted 1')
-    assert.equal(text(atOnce({ ...base, principal, now: start + 9000 })), 'hit minted 1')
+    assert.equal(text(atOnce({ ...base, principal })), 'miss minted-1')
+    assert.equal(text(atOnce({ ...base, principal, now: start + 9000 })), 'hit minted-1')
     assert.equal(atOnce({ ...base, principal, now: start + 10_000 }).kind, 'refused')
   })
 
@@ -112,16 +144,16 @@ describe('downstream tokens', () => {
   for (const [name, part] of Object.entries(different)) {
     it(`never shares a token across another ${name}`, () => {
       atOnce(base)
-      assert.equal(text(atOnce({ ...base, ...part })), 'miss minted 2')
-      assert.equal(text(atOnce(base)), 'hit minted 1')
+      assert.equal(text(atOnce({ ...base, ...part })), 'miss minted-2')
+      assert.equal(text(atOnce(base)), 'hit minted-1')
     })
   }
   it('never shares one across realms or settings', () => {
     atOnce(base)
     tokens.configure({ ...settings, digest: 'other' })
-    assert.equal(text(atOnce(base)), 'miss minted 2')
+    assert.equal(text(atOnce(base)), 'miss minted-2')
     tokens.configure({ ...settings, realm: 'other' })
-    assert.equal(text(atOnce(base)), 'miss minted 3')
+    assert.equal(text(atOnce(base)), 'miss minted-3')
   })
   it('keeps no more than its bound', () => {
     tokens = make({ max: 3 })
@@ -229,8 +261,8 @@ describe('downstream tokens', () => {
         tokens.purge((principal) => principal.subject === 'alice'),
         2,
       )
-      assert.equal(text(atOnce(bob)), 'hit minted 3')
-      assert.equal(text(atOnce(base)), 'miss minted 4')
+      assert.equal(text(atOnce(bob)), 'hit minted-3')
+      assert.equal(text(atOnce(base)), 'miss minted-4')
     })
     it('keeps nothing of an exchange that was under way', async () => {
       const first = tokens.obtain(viaSts)

@@ -1,5 +1,6 @@
 import type { Observation } from '../../src/check/observe.ts'
 import { render } from '../../src/core/answer.ts'
+import { BearerToken } from '../../src/core/bearer-token.ts'
 import { Facts } from '../../src/core/facts.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { type DenyReason, deny } from '../../src/core/reasons.ts'
@@ -62,10 +63,11 @@ export function observation(sketch: Sketch = {}): Observation {
   }
   facts.workload = { id: 'spiffe://cluster.local/ns/a/sa/b', trustDomain: 'cluster.local' }
   facts.resource = 'sandbox:s1'
-  facts.downstreamToken = 'hidden-downstream-token'
+  facts.downstreamToken = BearerToken.of('hidden-downstream-token')
   const reason = sketch.reason ?? 'ok'
   const micros = sketch.micros ?? 42
-  const mutations = { set: new Map([['authorization', 'Bearer hidden-downstream-token']]), remove: [], removeQuery: [] }
+  const own = [['authorization', 'Bearer hidden-downstream-token']] as const
+  const mutations = { shared: [], own, remove: [], removeAlso: [], removeQuery: [] }
   const denial = reason === 'ok' ? undefined : deny(reason, sketch.detail ?? 'why it was denied')
   const decision =
     denial === undefined ? { access: 'principal' as const, mutations } : sketch.unenforced ? { access: denial, mutations } : denial

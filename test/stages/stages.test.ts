@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Stage } from '../../src/check/stage.ts'
+import { BearerToken } from '../../src/core/bearer-token.ts'
 import { Facts, identified, notRevoked, type Received, type Routed } from '../../src/core/facts.ts'
 import { ownerLabelValue } from '../../src/core/ownership.ts'
 import { type OwnerLookup, type Soon, type TokenAnswer, Unavailable } from '../../src/core/ports.ts'
@@ -420,7 +421,7 @@ describe('exchange', () => {
     const stage = exchange({ obtain: () => answer })
     return outcome(stage.run(stateBefore(stage, { downstream })))
   }
-  it('takes the token', () => assert.equal(run({ kind: 'token', token: 't', cache: 'hit' }), 'ok'))
+  it('takes the token', () => assert.equal(run({ kind: 'token', token: BearerToken.of('t')!, cache: 'hit' }), 'ok'))
   it('passes a refusal on', () => assert.equal(run({ kind: 'refused', detail: 'x' }), 'exchange_refused'))
   it('passes an outage on', () => assert.equal(run({ kind: 'unavailable', detail: 'x' }), 'exchange_unavailable'))
   it('names the workload as actor, unless the subject is its own certificate', () => {

@@ -6,9 +6,15 @@ import { allow, decodeResponse } from './support.ts'
 
 const encode = createEncoder()
 const denial = bareDenial('bad_request', { id: 'd-1', header: 'x-postern-decision', realm: 'default', policy: 'a1b2c3d4e5f6' })
+const nothing = { shared: [], own: [], remove: [], removeAlso: [], removeQuery: [] }
 const setting = (name: string, value: string): Answer => ({
   ...(allow as AllowAnswer),
-  mutations: { set: new Map([[name, value]]), remove: [], removeQuery: [] },
+  mutations: { ...nothing, own: [[name, value]] },
+})
+/** The same, as headers that many answers share. */
+const sharing = (name: string, value: string): Answer => ({
+  ...(allow as AllowAnswer),
+  mutations: { ...nothing, shared: [new Map([[name, value]])] },
 })
 const denying = (change: Partial<DenyAnswer>): Answer => ({ ...denial, ...change })
 
@@ -16,10 +22,13 @@ describe('the encoder of CheckResponse', () => {
   it('spells an allow', () => {
     const response = decodeResponse(encode(allow))
     // proto3 does not write a zero: the status message is there, and its code is 0.
-    assert.deepEqual(response.status, { code: 0 })
+    assert.deepEqual(response.status, {})
     assert.deepEqual(response.ok_response, {
-      headers: [{ header: { key: 'x-postern-subject', value: 'alice' }, append: { value: false }, append_action: 2 }],
-      headers_to_remove: ['x-postern-owner'],
+      headers: [
+        { header: { key: 'x-postern-subject', value: 'alice' }, append: {}, append_action: 2 },
+        { header: { key: 'x-postern-decision', value: 'd-1' }, append: {}, append_action: 2 },
+      ],
+      headers_to_remove: ['x-postern-owner', 'x_postern_owner'],
       query_parameters_to_remove: ['access_token'],
     })
     assert.equal(response.denied_response, undefined)
@@ -52,14 +61,25 @@ describe('the encoder of CheckResponse', () => {
   })
 
   it('never writes an answer that Envoy would read in another way', () => {
-    for (const value of ['a\r\nb', 'a\nb', 'a\0b', 'ü', '\x7f'])
-      assert.throws(() => encode(setting('x-a', value)), EncodeFault, JSON.stringify(value))
-    for (const name of [':path', 'host', '', 'X-A', 'a b', 'a\r\nb'])
-      assert.throws(() => encode(setting(name, 'v')), EncodeFault, JSON.stringify(name))
+    for (const answer of [setting, sharing]) {
+      for (const value of ['a\r\nb', 'a\nb', 'a\0b', 'ü', '\x7f'])
+        assert.throws(() => encode(answer('x-a', value)), EncodeFault, JSON.stringify(value))
+      for (const name of [':path', 'host', '', 'X-A', 'a b', 'a\r\nb'])
+        assert.throws(() => encode(answer(name, 'v')), EncodeFault, JSON.stringify(name))
+    }
     for (const code of [0, -1, 17, 1.5, Number.NaN]) assert.throws(() => encode(denying({ code })), EncodeFault, `${code}`)
     for (const status of [200, 0, 399, 600]) assert.throws(() => encode(denying({ status })), EncodeFault, `${status}`)
     assert.throws(() => encode(denying({ headers: [['www-authenticate', 'a\nb']] })), EncodeFault)
-    const both = { set: new Map([['x-a', 'b']]), remove: ['x-a'], removeQuery: [] }
-    assert.throws(() => encode({ ...(allow as AllowAnswer), mutations: both }), EncodeFault)
+    const group = new Map([['x-a', 'b']])
+    for (const twice of [
+      { own: [['x-a', 'b']] as const, remove: ['x-a'] },
+      { own: [['x-a', 'b']] as const, removeAlso: ['x-a'] },
+      { shared: [group], remove: ['x-a'] },
+      { shared: [group], removeAlso: ['x-a'] },
+      { shared: [group], remove: ['x-b', 'x-a'] },
+    ]) {
+      encode({ ...(allow as AllowAnswer), mutations: { ...nothing, shared: [group] } })
+      assert.throws(() => encode({ ...(allow as AllowAnswer), mutations: { ...nothing, ...twice } }), EncodeFault)
+    }
   })
 })

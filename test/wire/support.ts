@@ -12,14 +12,21 @@ export const decodeResponse = (message: Buffer): Loose<CheckResponseMessage> => 
 export const allow: Answer = {
   kind: 'allow',
   reason: 'ok',
-  mutations: { set: new Map([['x-postern-subject', 'alice']]), remove: ['x-postern-owner'], removeQuery: ['access_token'] },
-  metadata: { decision: 'allow', enforced: true, reason: 'ok', check_us: 12 },
+  mutations: {
+    shared: [new Map([['x-postern-subject', 'alice']])],
+    own: [['x-postern-decision', 'd-1']],
+    remove: ['x-postern-owner'],
+    removeAlso: ['x_postern_owner'],
+    removeQuery: ['access_token'],
+  },
+  metadata: { shared: [{ decision: 'allow', enforced: true, reason: 'ok' }], own: [['check_us', 12]] },
 }
 
 /** Allows whatever has a path, as a check would after its stages. */
 export const allowAll = (request: Request): Answer => {
   if (request.path !== '') return allow
-  return { kind: 'deny', reason: 'bad_request', status: 400, code: 3, headers: [], body: '', metadata: { reason: 'bad_request' } }
+  const metadata = { shared: [], own: [['reason', 'bad_request']] } as const
+  return { kind: 'deny', reason: 'bad_request', status: 400, code: 3, headers: [], body: '', metadata }
 }
 
 export const plainRequest: CheckRequestMessage = {
