@@ -54,7 +54,7 @@ export function createCheckMetrics(registry: Registry): CheckMetrics {
     [...stages].flatMap(([stage, durations]) => durations.values(stageName, { stage })),
   )
   const checkName = 'postern_check_duration_seconds'
-  register(registry, 'histogram', checkName, 'Time from the decoded request to the decision', () => whole.values(checkName, {}))
+  register(registry, 'histogram', checkName, 'Time from the arrival of the message to the decision', () => whole.values(checkName, {}))
 
   return {
     clock: {

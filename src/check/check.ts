@@ -26,12 +26,15 @@ export interface CheckOptions {
   readonly clock: () => number
 }
 
-/** Answers one request within `budgetMs` milliseconds. Never throws, never rejects. */
-export type Check = (request: Request, budgetMs: number) => Soon<Answer>
+/**
+ * Answers one request. Never throws, never rejects.
+ * @param budgetMs milliseconds from `begun` within which it answers
+ * @param begun performance.now() when the request arrived; now, unless given
+ */
+export type Check = (request: Request, budgetMs: number, begun?: number) => Soon<Answer>
 
 export function createCheck(options: CheckOptions): Check {
-  return (request, budgetMs) => {
-    const begun = performance.now()
+  return (request, budgetMs, begun = performance.now()) => {
     const { policy, run } = options.ruling()
     const now = options.clock()
     const facts = new Facts(request, policy, now, options.newId(now), begun)

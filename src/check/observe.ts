@@ -10,7 +10,7 @@ export interface Observation {
   /** `ok`, or the reason of the denial (also of one that is not enforced). */
   readonly reason: Answer['reason']
   readonly detail: string
-  /** Microseconds from the decoded request to the decision. */
+  /** Microseconds from the arrival of the message to the decision. */
   readonly micros: number
 }
 

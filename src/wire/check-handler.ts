@@ -4,6 +4,7 @@ import type { Request } from '../core/request.ts'
 import { bareDenial, type WireReason } from './bare-denial.ts'
 import { createDecoder, DecodeFault } from './decode.ts'
 import { createEncoder } from './encode.ts'
+import { createTurnClock, type TurnClock } from './turn-clock.ts'
 
 /**
  * What a transport calls: an encoded CheckRequest in, an encoded CheckResponse out. It never throws and never
@@ -29,6 +30,8 @@ export interface CheckHandlerOptions {
   readonly maxMessage: number
   /** Milliseconds (`check.max_deadline`). */
   readonly maxDeadlineMs: number
+  /** How long messages wait unseen; that of this process unless given. */
+  readonly turns?: TurnClock
 }
 
 /** What a caller without a deadline is given, in milliseconds: less than Envoy's own default time-out of 200 ms. */
@@ -48,6 +51,7 @@ export function createCheckHandler(options: CheckHandlerOptions): CountingHandle
   const encode = createEncoder()
   // Encoded now, so that the last resort cannot fail.
   const lastResort = encode(bareDenial('internal'))
+  const turns = options.turns ?? createTurnClock()
   let inFlight = 0
 
   const refused = (reason: WireReason, detail: string): Buffer => {
@@ -74,12 +78,16 @@ export function createCheckHandler(options: CheckHandlerOptions): CountingHandle
   }
 
   const handle: CheckHandler = (message, timeoutMs) => {
+    const begun = performance.now()
     if (inFlight >= options.maxInFlight) return refused('overloaded', `${inFlight} checks are waiting`)
+    // Whoever asked is about to give up, or has: an answer that costs next to nothing lets those behind be in time.
+    const budget = budgetMs(timeoutMs, options.maxDeadlineMs) - turns.waitedMs(begun)
+    if (budget <= 0) return refused('overloaded', 'the deadline had passed before the message was read')
     if (message.length > options.maxMessage) return refused('bad_request', `a message of ${message.length} bytes`)
     const request: Request | DecodeFault = decode(message)
     if (request instanceof DecodeFault) return refused('bad_request', request.detail)
     try {
-      const answer = check(request, budgetMs(timeoutMs, options.maxDeadlineMs))
+      const answer = check(request, budget, begun)
       if (!(answer instanceof Promise)) return encoded(answer)
       inFlight++
       return answer.then(settled, failed)

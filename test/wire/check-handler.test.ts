@@ -15,7 +15,18 @@ function build(check: Check, more: Partial<CheckHandlerOptions> = {}): { handle:
     refusals.push([reason, detail])
     return bareDenial(reason)
   }
-  return { handle: createCheckHandler({ check, refuse, maxInFlight: 4, maxMessage: 256 * 1024, maxDeadlineMs: 2000, ...more }), refusals }
+  return {
+    handle: createCheckHandler({
+      check,
+      refuse,
+      maxInFlight: 4,
+      maxMessage: 256 * 1024,
+      maxDeadlineMs: 2000,
+      turns: { waitedMs: () => 0 },
+      ...more,
+    }),
+    refusals,
+  }
 }
 
 const outcome = (buffer: Buffer | Promise<Buffer>): [code: number | undefined, status: number | undefined] => {
@@ -39,7 +50,8 @@ describe('the check handler', () => {
       return allow
     })
     for (const timeout of [undefined, 1000, 200, 60_000, 0, -5]) handle(plain, timeout)
-    assert.deepEqual(given, [150, 750, 150, 2000, 0, 0])
+    // Where nothing is left, nothing is checked.
+    assert.deepEqual(given, [150, 750, 150, 2000])
     assert.equal(budgetMs(undefined, 100), 100)
   })
 
@@ -93,6 +105,22 @@ describe('the check handler', () => {
     assert(next instanceof Promise)
     for (const answer of waiting) answer(allow)
     for (const each of [...pending, next]) assert.deepEqual(outcome(await each), [0, undefined])
+  })
+
+  it('answers early what has waited too long already', () => {
+    let waited = 0
+    const given: number[] = []
+    const check: Check = (request, ms) => {
+      given.push(ms)
+      return allowAll(request)
+    }
+    const { handle, refusals } = build(check, { turns: { waitedMs: () => waited } })
+    for (waited of [0, 100, 749, 750, 2000]) handle(plain, 1000)
+    assert.deepEqual(given, [750, 650, 1])
+    assert.deepEqual(
+      refusals.map(([reason]) => reason),
+      ['overloaded', 'overloaded'],
+    )
   })
 
   it('never throws on broken messages, and never allows what has no path', () => {

@@ -1,0 +1,45 @@
+/** Tells how long a message that is read now may have waited in the kernel, where nobody could see it. */
+export interface TurnClock {
+  /** @param now performance.now() milliseconds. @returns milliseconds */
+  readonly waitedMs: (now: number) => number
+}
+
+export interface TurnClockOptions {
+  /** Milliseconds that the event loop has spent waiting for events so far. */
+  readonly idleMs: () => number
+  /** Calls back when the event loop has read what there was to read. */
+  readonly afterTurn: (then: () => void) => void
+}
+
+const ofThisProcess: TurnClockOptions = {
+  idleMs: () => performance.nodeTiming.idleTime,
+  afterTurn: (then) => void setImmediate(then),
+}
+
+/**
+ * HTTP/2 says not when a message was sent. But in each turn the event loop reads all of its sockets, so what it reads now
+ * came after the turn before had begun: it waited no longer than the loop has been busy since.
+ */
+export function createTurnClock({ idleMs, afterTurn }: TurnClockOptions = ofThisProcess): TurnClock {
+  let begun = 0
+  let idleAtBegin = 0
+  let open = false
+  /** How long the loop was busy from the beginning of the turn before to that of this one. */
+  let before = 0
+  const end = (): void => {
+    open = false
+  }
+  return {
+    waitedMs: (now) => {
+      if (!open) {
+        open = true
+        afterTurn(end)
+        const idle = idleMs()
+        before = begun === 0 ? 0 : Math.max(0, now - begun - (idle - idleAtBegin))
+        begun = now
+        idleAtBegin = idle
+      }
+      return Math.max(before, now - begun)
+    },
+  }
+}
