@@ -13,8 +13,8 @@ const maxPathLength = 8192
 const forbiddenAnywhere = /[\u0000-\u0020\u007f-\u009f#\ufffd]/
 // Before the `?`, only what RFC 3986 allows in a path, without `;` (path parameters: servers disagree on them).
 const plainPath = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]*$/
-// What a plain path may not hold: an empty segment (one trailing slash is legal), or a dot segment.
-const crooked = /\/(?:\/|\.{1,2}(?:\/|$))/
+// Nearly all paths: nothing encoded, no segment that is empty or begins with a dot.
+const ordinary = /^(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)+\/?$/
 const dotSegment = /^(?:\.|%2e){1,2}$/i
 // Encoded forms that a second decoding, or a less careful server, would give a meaning of their own.
 const refusedEscapes = /%(?:5c|25|3b|[01][0-9a-f]|7f)/i
@@ -46,19 +46,17 @@ function decodeSegment(segment: string): string | undefined {
  * @returns the parts, or what is wrong with it
  */
 export function splitPath(raw: string): SplitPath | string {
-  if (forbiddenAnywhere.test(raw)) return 'the path holds a control character, white space, "#", or bytes that are no UTF-8'
   const mark = raw.indexOf('?')
   const path = mark < 0 ? raw : raw.slice(0, mark)
   const query = mark < 0 ? '' : raw.slice(mark + 1)
+  if (ordinary.test(path) && path.length <= maxPathLength && !forbiddenAnywhere.test(query))
+    return { path, segments: path.slice(1).split('/'), query, encodedSlash: false }
+  if (forbiddenAnywhere.test(raw)) return 'the path holds a control character, white space, "#", or bytes that are no UTF-8'
   if (!path.startsWith('/')) return 'the path does not begin with "/"'
   if (path.length > maxPathLength) return `the path is longer than ${maxPathLength} bytes`
   if (!plainPath.test(path)) return 'the path holds a character that has to be percent-encoded, a backslash, or ";"'
   if (path === '/') return { path, segments: [], query, encodedSlash: false }
   const segments = path.slice(1).split('/')
-  if (!path.includes('%')) {
-    if (!crooked.test(path)) return { path, segments, query, encodedSlash: false }
-    return path.includes('//') ? 'the path holds an empty segment' : 'the path holds a dot segment'
-  }
   const last = segments.length - 1
   for (const [i, segment] of segments.entries()) {
     if (segment === '' && i < last) return 'the path holds an empty segment'
@@ -67,6 +65,7 @@ export function splitPath(raw: string): SplitPath | string {
     if (parts.length > 1 && parts.includes('')) return 'the path holds an empty segment'
     if (parts.some((part) => dotSegment.test(part))) return 'the path holds a dot segment'
   }
+  if (!path.includes('%')) return { path, segments, query, encodedSlash: false }
   if (brokenEscape.test(path)) return 'the path holds "%" without two hex digits'
   if (refusedEscapes.test(path)) return 'the path holds an encoded backslash, percent sign, semicolon or control character'
   const decoded: string[] = []
