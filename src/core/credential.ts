@@ -1,12 +1,21 @@
+import { hash } from 'node:crypto'
 import { claimedIssuer, parseJwt } from './jwt.ts'
 import type { Credential, UnverifiedJwt } from './validator.ts'
+
+/** What tokens say whose they are, by their digests: read once, however often a token comes. Empty: nobody's. */
+export interface ClaimedIssuers {
+  readonly get: (digest: string) => string | undefined
+  readonly set: (digest: string, issuer: string) => unknown
+}
 
 /**
  * Reads the presented `Authorization` (RFC 9110, section 11.6.2): the scheme is what stands before the first
  * space, in lower case; the token is all that follows that one space, untouched.
  * @param authorization the header's value as sent; undefined where only payloads verified by Envoy were presented
+ * @param issuers remembers from one request to the next; absent: nothing is
  */
-export const readCredential = (authorization: string | undefined): Credential => new PresentedCredential(authorization)
+export const readCredential = (authorization: string | undefined, issuers?: ClaimedIssuers): Credential =>
+  new PresentedCredential(authorization, issuers)
 
 class PresentedCredential implements Credential {
   readonly authorization: string | undefined
@@ -15,8 +24,11 @@ class PresentedCredential implements Credential {
   // Taken apart when first asked for: a token that a validator remembers by its digest never is.
   #jwt: UnverifiedJwt | undefined
   #parsed = false
+  #digest: string | undefined
+  readonly #issuers: ClaimedIssuers | undefined
 
-  constructor(authorization: string | undefined) {
+  constructor(authorization: string | undefined, issuers: ClaimedIssuers | undefined) {
+    this.#issuers = issuers
     this.authorization = authorization
     const space = authorization?.indexOf(' ') ?? -1
     this.scheme = space > 0 ? authorization!.slice(0, space).toLowerCase() : ''
@@ -31,7 +43,21 @@ class PresentedCredential implements Credential {
     return this.#jwt
   }
 
+  get digest(): string {
+    this.#digest ??= hash('sha256', this.token)
+    return this.#digest
+  }
+
   get claimedIssuer(): string | undefined {
+    let issuer = this.#issuers?.get(this.digest)
+    if (issuer === undefined) {
+      issuer = this.#readIssuer() ?? ''
+      this.#issuers?.set(this.digest, issuer)
+    }
+    return issuer === '' ? undefined : issuer
+  }
+
+  #readIssuer(): string | undefined {
     if (!this.jwt) return claimedIssuer(this.token)
     const { iss } = this.jwt.payload
     return typeof iss === 'string' ? iss : undefined

@@ -12,6 +12,8 @@ export interface Credential {
   readonly scheme: string
   /** What follows the scheme and one space, untouched. */
   readonly token: string
+  /** SHA-256 of the token, hexadecimal: names it in caches without keeping it. */
+  readonly digest: string
   /** The token's parts, where it has the form of a JWT in compact serialization; parsed once, unverified. */
   readonly jwt: UnverifiedJwt | undefined
   /** Whose token it says it is, also where it is no JWT in the strict form: such a token is that issuer's bad one. */

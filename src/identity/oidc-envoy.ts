@@ -3,7 +3,7 @@ import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
-import { type ClaimRules, checkParties, checkTimes, digestOf, digestOfPayload, isPast, principalOf } from './claims.ts'
+import { type ClaimRules, checkParties, checkTimes, digestOfPayload, isPast, principalOf } from './claims.ts'
 import { accessTokenTypes, checkHeader } from './jose-header.ts'
 
 /** Settings of an `oidc` validator with `verified_by: envoy`. */
@@ -45,7 +45,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
     const refused = checkHeader(jwt.header, headerRules)
     if (refused) return refused
     if (!sameJson(jwt.payload, payload)) return deny('invalid_credential', 'the token is not the one that Envoy verified')
-    return principalOf(payload, options, { digest: digestOf(token), token })
+    return principalOf(payload, options, { digest: credential.digest, token })
   }
 
   const admit = (payload: JsonObject, credential: Credential, now: number): Principal | Deny => {

@@ -1,13 +1,12 @@
 import type { KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
-import { maxTokenBytes } from '../core/jwt.ts'
 import type { Soon } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { Presentation, UnverifiedJwt, Verdict } from '../core/validator.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
-import { type ClaimRules, checkParties, checkTimes, digestOf, principalOf } from './claims.ts'
+import { type ClaimRules, checkParties, checkTimes, principalOf } from './claims.ts'
 import { checkHeader, type HeaderRules } from './jose-header.ts'
 
 export interface VerifiedJwtOptions extends ClaimRules, HeaderRules {
@@ -58,13 +57,11 @@ export function verifiedJwt(options: VerifiedJwtOptions): (presentation: Present
 
   return ({ credential, now }) => {
     if (credential.scheme !== 'bearer') return 'abstain'
-    const { token } = credential
-    // What is too long was never admitted, and is not worth a digest.
-    const digest = token.length > maxTokenBytes ? '' : digestOf(token)
+    const { token, digest } = credential
     const recalled = recall(digest, now)
     if (recalled) return recalled
-    const jwt = credential.jwt
     if (credential.claimedIssuer !== options.issuer) return 'abstain'
+    const { jwt } = credential
     if (!jwt) return deny('invalid_credential', 'no JWT in the strict form, or over 8 KiB')
     const fault = checkHeader(jwt.header, options)
     if (fault) return fault

@@ -1,5 +1,6 @@
+import { LRUCache } from 'lru-cache'
 import type { Stage } from '../check/stage.ts'
-import { readCredential } from '../core/credential.ts'
+import { type ClaimedIssuers, readCredential } from '../core/credential.ts'
 import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { Soon } from '../core/ports.ts'
@@ -24,7 +25,16 @@ export interface IdentifyOptions {
   readonly onRejection: (rejection: Rejection) => void
 }
 
-const nothingPresented: Credential = { authorization: undefined, scheme: '', token: '', jwt: undefined, claimedIssuer: undefined }
+const nothingPresented: Credential = {
+  authorization: undefined,
+  scheme: '',
+  token: '',
+  digest: '',
+  jwt: undefined,
+  claimedIssuer: undefined,
+}
+/** Tokens whose issuer is remembered, so that a chain of many validators does not read each token anew. */
+const mostIssuers = 10_000
 
 /**
  * Who is asking. Validators compete for the one presented credential, in order, and the first that identifies
@@ -32,6 +42,7 @@ const nothingPresented: Credential = { authorization: undefined, scheme: '', tok
  * presented may the client certificate identify.
  */
 export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
+  const issuers = new LRUCache<string, string>({ max: mostIssuers })
   const bearers = options.validators.filter((v): v is BearerValidator => v.presents === 'bearer')
   const chain = bearers.map((validator) => within(validator, options.validators))
   const certificates = options.validators.filter((v): v is CertificateValidator => v.presents === 'certificate')
@@ -40,7 +51,7 @@ export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
     run: (state) => {
       const workload = options.peer(state)
       noteWorkload(state, workload)
-      const presentation = presented(state)
+      const presentation = presented(state, issuers)
       if (presentation instanceof Deny) return presentation
       if (presentation === undefined) return byCertificate(state, workload, certificates)
       return compete(state, presentation, chain, 0, undefined, options.onRejection)
@@ -71,7 +82,7 @@ function within(validator: BearerValidator, all: readonly Validator[]): BearerVa
 }
 
 /** The one credential, and what Envoy verified; `authorization: keep` leaves both to the upstream. */
-function presented(state: Routed): Presentation | Deny | undefined {
+function presented(state: Routed, issuers: ClaimedIssuers): Presentation | Deny | undefined {
   if (state.route.authorization === 'keep') return undefined
   const { request, policy, now } = state
   let verified: JsonObject | undefined
@@ -82,7 +93,7 @@ function presented(state: Routed): Presentation | Deny | undefined {
     verified = found
   }
   const authorization = request.header('authorization')
-  if (authorization !== undefined) return { request, credential: readCredential(authorization), verified, now }
+  if (authorization !== undefined) return { request, credential: readCredential(authorization, issuers), verified, now }
   return verified === undefined ? undefined : { request, credential: nothingPresented, verified, now }
 }
 
