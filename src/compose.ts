@@ -16,6 +16,11 @@ import { createRejectionLog } from './compose/rejections.ts'
 import { openRulings } from './compose/rulings.ts'
 import { openState } from './compose/state.ts'
 import { statusOf } from './compose/status.ts'
+import { unchangingOf, workersOf } from './compose/workers-count.ts'
+import { createCrew } from './compose/workers-crew.ts'
+import type { WorkerLink } from './compose/workers-link.ts'
+import type { WorkerCommand } from './compose/workers-member.ts'
+import { metricsOfAll } from './compose/workers-metrics.ts'
 import { faultText } from './config/faults.ts'
 import { readPolicy } from './config/read.ts'
 import { watchPolicy } from './config/watch.ts'
@@ -30,11 +35,15 @@ export interface ServeOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Overrides `realm` of the file. */
   readonly realm?: string | undefined
+  /** How to start a worker, where the policy wants several: this process is then their primary. Absent: there is one process. */
+  readonly worker?: WorkerCommand
+  /** This process is such a worker. */
+  readonly link?: WorkerLink
 }
 
 /** A service that is up. */
 export interface Service {
-  /** Looks at the policy's files at once, and not at the next turn of the watch. */
+  /** Looks at the policy's files at once, in every process, and not at the next turn of the watch. */
   readonly reload: () => void
   /** Drains: health says NOT_SERVING, calls in flight end, then everything closes, in reverse order. Bounded; safe to call twice. */
   readonly close: () => Promise<void>
@@ -44,7 +53,7 @@ export interface Service {
  * The whole service in a straight line: policy → state → keys → rulings → checking → doors → watch; closed in reverse.
  * @throws {StartRefused} with a sentence for everything that is wrong
  */
-export async function serve({ config, env, realm }: ServeOptions): Promise<Service> {
+export async function serve({ config, env, realm, worker, link }: ServeOptions): Promise<Service> {
   const started = new Date()
   // Secrets of the first policy are read before there is a log, and a fault at the start is one of the policy.
   let onSecretFault: (detail: string) => void = () => {}
@@ -52,9 +61,11 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
   const read = await readPolicy(reading)
   if (!read.ok) throw new StartRefused(read.faults.map(faultText), 'policy')
   const { settings, warnings } = read.loaded
+  await link?.agree(settings)
 
-  const log = createLog({ level: settings.log.level })
-  for (const warning of warnings) log.warn({ at: faultText(warning) }, 'lint')
+  const size = worker ? workersOf(settings) : 1
+  const log = createLog({ level: settings.log.level, worker: link?.number, shared: link !== undefined || size > 1 })
+  if (!link) for (const warning of warnings) log.warn({ at: faultText(warning) }, 'lint')
   const newId = createIds()
   let listening = false
   const closing = createClosing({
@@ -67,7 +78,9 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
     },
   })
   const parts: Measured = {}
-  const metrics = createMetrics({ version, sources: metricSources(parts) })
+  const metrics = createMetrics({ version, sources: metricSources(parts, link !== undefined) })
+  closing.add(metrics.close)
+  link?.measure(metrics.snapshot)
   const onFault = (where: string) => (cause: unknown) => {
     metrics.fault(where)
     log.error({ where, err: cause instanceof Error ? cause : String(cause) }, 'fault')
@@ -80,7 +93,7 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
   try {
     const state = await openState(settings.state, settings.realm, availabilityLog(log, { state: settings.state.kind }, 'state'))
     closing.add(() => state.close())
-    const issuer = await openIssuer(settings, state, onFault('issuer'))
+    const issuer = await openIssuer(settings, state, onFault('issuer'), link === undefined)
     if (issuer) closing.add(issuer.close)
     const rejections = createRejectionLog(log)
     closing.add(rejections.close)
@@ -94,10 +107,11 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
       onSourceFault: (source, fault) => availabilityLog(log, { source }, 'source')(fault),
     })
     closing.add(rulings.close)
-    const inForce = holdInForce(read.loaded, { state, log, metrics, newId, onFault })
+    const inForce = holdInForce(read.loaded, { state, log, metrics, newId, onFault, link })
     closing.add(inForce.close)
     const handler = composeChecking({ rulings, inForce, metrics, newId, onFault: onFault('wire') })
-    Object.assign(parts, { state, rulings, handler } satisfies Measured)
+    const crew = worker && size > 1 ? createCrew({ size, command: worker, unchanging: unchangingOf(settings), log }) : undefined
+    Object.assign(parts, { state, rulings, handler, crew } satisfies Measured)
 
     const readiness = () =>
       readinessOf({
@@ -105,13 +119,14 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
         draining: closing.begun(),
         policyLoaded: true,
         keysReady: issuer === undefined || issuer.ring() !== undefined,
+        workers: crew && { serving: crew.counts().alive, wanted: crew.size },
       })
-    const status = () => statusOf({ version, started, state, issuer, rulings, inForce, ready: () => readiness().ready })
+    const status = () => statusOf({ version, started, state, issuer, rulings, inForce, crew, ready: () => readiness().ready })
     const admin = composeAdmin({
       state,
       issuer,
       rulings,
-      metrics,
+      metrics: metricsOfAll(metrics, crew),
       status,
       readiness,
       newId,
@@ -122,6 +137,8 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
     const doors = await openDoors({
       listen: settings.listen,
       handler,
+      crew,
+      link,
       admin: (request, connection) => admin.fetch(request, connection),
       issuer: endpoints && ((request) => endpoints.fetch(request)),
       log,
@@ -129,15 +146,22 @@ export async function serve({ config, env, realm }: ServeOptions): Promise<Servi
     })
     const watch = watchPolicy(read.loaded, {
       ...reading,
-      onPolicy: (next) => inForce.take(next, rulings),
+      onPolicy: (next) => {
+        inForce.take(next, rulings)
+        crew?.hurry()
+      },
       onFaults: (faults) => inForce.refuse(faults.map(faultText)),
     })
     closing.add(watch.close)
 
     doors.serving(true)
     listening = true
-    log.info({ version, realm: settings.realm, revision: read.loaded.revision, ...doors.addresses }, 'serving')
-    return { reload: watch.now, close: closing.close }
+    log.info({ version, realm: settings.realm, revision: read.loaded.revision, ...doors.addresses }, link ? 'worker serving' : 'serving')
+    const reload = (): void => {
+      watch.now()
+      crew?.reload()
+    }
+    return { reload, close: closing.close }
   } catch (cause) {
     await closing.close()
     throw cause

@@ -5,6 +5,8 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 
 /** Bytes of lines that wait for a reader of standard output that does not read; what comes then is dropped. */
 const mostUnwritten = 16 * 1024 * 1024
+/** What is written to a pipe at once stays together where several processes write to it, up to this (PIPE_BUF). */
+const mostAtOnce = 4096
 
 export interface LogOptions {
   readonly level: LogLevel
@@ -12,6 +14,10 @@ export interface LogOptions {
   readonly out?: DestinationStream
   /** Where lines of level `error` and above go; standard error. */
   readonly err?: DestinationStream
+  /** Number of the worker process that writes, where there are several: in each of its lines. */
+  readonly worker?: number | undefined
+  /** Whether other processes write to the same outputs. */
+  readonly shared?: boolean
 }
 
 /**
@@ -19,7 +25,8 @@ export interface LogOptions {
  * Lines of level `error` and above go to standard error only, all others to standard output only.
  */
 export function createLog(options: LogOptions): Logger {
-  const out = options.out ?? destination({ dest: 1, sync: false, maxLength: mostUnwritten })
+  const out =
+    options.out ?? destination({ dest: 1, sync: false, maxLength: mostUnwritten, ...(options.shared ? { maxWrite: mostAtOnce } : {}) })
   const err = options.err ?? destination({ dest: 2, sync: true })
   const streams = multistream(
     [
@@ -31,7 +38,7 @@ export function createLog(options: LogOptions): Logger {
   return pino(
     {
       level: options.level,
-      base: null,
+      base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       // What an error holds beside these may be anything, a request with its credentials among it.

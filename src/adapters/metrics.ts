@@ -1,6 +1,8 @@
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { Registry } from 'prom-client'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
-import { CountByLabel, Durations, register, type Value } from './metrics-series.ts'
+import { createRuntimeMetrics } from './metrics-runtime.ts'
+import { type Across, CountByLabel, Durations, register, type Value } from './metrics-series.ts'
+import { type MetricsSnapshot, snapshotOf } from './metrics-sum.ts'
 import type { BreakerState } from './sts-breaker.ts'
 
 /** What is asked of other parts when metrics are scraped; each may be absent. */
@@ -14,6 +16,8 @@ export interface MetricSources {
   readonly stateUp?: () => boolean
   /** Checks between request and answer now. */
   readonly inFlight?: () => number
+  /** Processes that answer checks, and how often one was replaced; undefined in a process that is one of several. */
+  readonly workers?: () => { readonly alive: number; readonly restarts: number } | undefined
 }
 
 /** Everything that is counted, and the page that shows it. */
@@ -32,9 +36,15 @@ export interface Metrics extends CheckMetrics {
   readonly undecodable: () => void
   /** An observer or a background job failed. */
   readonly fault: (where: string) => void
+  /** A worker did not tell its metrics in time. */
+  readonly workerSilent: () => void
+  /** All of them now, for the process that shows them. */
+  readonly snapshot: () => Promise<MetricsSnapshot>
   /** The text format 0.0.4 of Prometheus. */
   readonly expose: () => Promise<string>
   readonly contentType: string
+  /** Ends what is measured by the clock. */
+  readonly close: () => void
 }
 
 const httpBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -52,12 +62,14 @@ export interface MetricsOptions {
 
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry()
-  if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry })
+  const runtime = (options.processMetrics ?? true) ? createRuntimeMetrics(registry) : undefined
   const sources = options.sources ?? {}
   const checks = createCheckMetrics(registry)
 
-  const counter = (name: string, help: string, values: () => readonly Value[]): void => register(registry, 'counter', name, help, values)
-  const gauge = (name: string, help: string, values: () => readonly Value[]): void => register(registry, 'gauge', name, help, values)
+  const counter = (name: string, help: string, values: () => readonly Value[], across?: Across): void =>
+    register(registry, 'counter', name, help, values, across)
+  const gauge = (name: string, help: string, values: () => readonly Value[], across?: Across): void =>
+    register(registry, 'gauge', name, help, values, across)
   const single = (value: number | undefined): Value[] => (value === undefined ? [] : [{ value, labels: {} }])
 
   const reloads = new CountByLabel('outcome', ['success', 'refused'])
@@ -69,12 +81,20 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const policies = new Map<string, string>()
   let overloads = 0
   let undecodables = 0
+  let silences = 0
 
-  gauge('postern_build_info', 'The version that runs', () => [{ value: 1, labels: { version: options.version } }])
-  gauge('postern_policy_info', 'The revision of the policy in force', () =>
-    [...policies].map(([realm, revision]) => ({ value: 1, labels: { realm, revision } })),
+  gauge('postern_build_info', 'The version that runs', () => [{ value: 1, labels: { version: options.version } }], 'first')
+  gauge(
+    'postern_policy_info',
+    'The revision of the policy in force',
+    () => [...policies].map(([realm, revision]) => ({ value: 1, labels: { realm, revision } })),
+    'max',
   )
-  counter('postern_policy_reloads_total', 'Changed policy files by what became of them', () => reloads.values())
+  // Each process reads the policy for itself: what counts is what the primary made of it.
+  counter('postern_policy_reloads_total', 'Changed policy files by what became of them', () => reloads.values(), 'first')
+  gauge('postern_workers', 'Processes that answer checks', () => single(sources.workers?.()?.alive), 'first')
+  counter('postern_worker_restarts_total', 'Workers that ended and were replaced', () => single(sources.workers?.()?.restarts), 'first')
+  counter('postern_worker_silences_total', 'Scrapes that a worker did not answer in time', () => single(silences))
   counter('postern_tokens_issued_total', 'Tokens minted, by action and resource of their scopes', () => issued.values())
   counter('postern_tokens_revoked_total', 'Revocations by level', () => revoked.values())
   counter('postern_admin_auth_total', 'Admin logins by what became of them', () => logins.values())
@@ -82,17 +102,18 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_overloaded_total', 'Checks turned away because too many were in flight', () => single(overloads))
   counter('postern_undecodable_total', 'Messages to the check port that were no CheckRequest', () => single(undecodables))
   gauge('postern_in_flight', 'Checks between request and answer', () => single(sources.inFlight?.()))
-  gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)))
-  gauge('postern_feed_age_seconds', 'Time since the change feed was heard', () => {
+  gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)), 'min')
+  const feedAge = (): Value[] => {
     const age = sources.feedAgeMs?.()
     return single(age === undefined ? undefined : Number.isFinite(age) ? Math.max(0, age) / 1000 : 0)
-  })
-  gauge('postern_breaker_open', 'Whether the breaker of a token service is open (1), half open (0.5) or closed (0)', () =>
+  }
+  gauge('postern_feed_age_seconds', 'Time since the change feed was heard', feedAge, 'max')
+  const breakers = (): Value[] =>
     Object.entries(sources.breakers?.() ?? {}).map(([sts, state]) => ({
       value: state === 'open' ? 1 : state === 'closed' ? 0 : 0.5,
       labels: { sts },
-    })),
-  )
+    }))
+  gauge('postern_breaker_open', 'Whether the breaker of a token service is open (1), half open (0.5) or closed (0)', breakers, 'max')
   counter('postern_cache_lookups_total', 'Look-ups in near caches', () =>
     Object.entries(sources.caches?.() ?? {}).flatMap(([cache, { hits, misses }]) => [
       { value: hits, labels: { cache, result: 'hit' } },
@@ -131,7 +152,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
     overloaded: () => void overloads++,
     undecodable: () => void undecodables++,
     fault: (where) => faults.add(where),
+    workerSilent: () => void silences++,
+    snapshot: () => snapshotOf(registry),
     expose: () => registry.metrics(),
     contentType: registry.contentType,
+    close: () => runtime?.close(),
   }
 }

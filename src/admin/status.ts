@@ -11,6 +11,20 @@ export interface Condition {
   readonly [more: string]: unknown
 }
 
+/** A worker process, where there are several. */
+export interface WorkerStatus {
+  /** From 1; one that replaces another has its number. */
+  readonly worker: number
+  readonly pid: number
+  readonly serving: boolean
+  /** When it was started. */
+  readonly since: string
+  /** Of the policy in force there; null until it serves. */
+  readonly revision: string | null
+  /** Connections of Envoy that it has. */
+  readonly connections: number
+}
+
 /** What `/status` and `postern status` show. Times are RFC 3339. */
 export interface StatusReport {
   readonly version: string
@@ -33,6 +47,8 @@ export interface StatusReport {
   /** Milliseconds since the change feed was heard; null where nobody else can change state. */
   readonly feed: { readonly age_ms: number | null; readonly trusted: boolean }
   readonly keys: readonly KeyInfo[]
+  /** Absent where one process does everything. */
+  readonly workers?: readonly WorkerStatus[]
   readonly breakers: Readonly<Record<string, string>>
   /** Routes with `enforce: false`. */
   readonly unenforced: readonly string[]
@@ -57,6 +73,8 @@ export interface ReadinessFacts {
   readonly policyLoaded: boolean
   /** The issuer has a key that signs; true where nothing is minted. */
   readonly keysReady: boolean
+  /** Absent where one process does everything. */
+  readonly workers?: { readonly serving: number; readonly wanted: number } | undefined
 }
 
 /**
@@ -69,6 +87,8 @@ export function readinessOf(facts: ReadinessFacts): Readiness {
   if (!facts.policyLoaded) reasons.push('no policy is in force')
   if (!facts.listening) reasons.push('not all listeners are open')
   if (!facts.keysReady) reasons.push('the issuer has no key that signs')
+  const { workers } = facts
+  if (workers && workers.serving < workers.wanted) reasons.push(`${workers.serving} of ${workers.wanted} workers serve`)
   if (facts.draining) reasons.push('the service is draining')
   return { ready: reasons.length === 0, reasons }
 }

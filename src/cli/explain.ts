@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { decideOffline, type OfflineInput, type OfflineLabels, type OfflineResult } from '../compose/offline.ts'
+import type { OfflineInput, OfflineLabels, OfflineResult } from '../compose/offline.ts'
 import type { Answer } from '../core/answer.ts'
 import { headersRemoved, headersSet } from '../core/decision.ts'
 import { isJsonObject, type JsonObject } from '../core/json.ts'
@@ -123,6 +123,8 @@ export function explainCommand(program: Command, io: Io): void {
       down: [],
       now,
     }
+    // Loaded where it is used: a service that runs never does.
+    const { decideOffline } = await import('../compose/offline.ts')
     const result = await decideOffline(loaded, input)
     const stages = explainStages(result)
     if (options.json) printJson(io, asJson(result, stages))

@@ -1,4 +1,4 @@
-import { decideOffline, type OfflineLabels, type OfflineResult } from '../compose/offline.ts'
+import type { OfflineLabels, OfflineResult } from '../compose/offline.ts'
 import type { Loaded } from '../config/read.ts'
 import { headersRemoved, headersSet } from '../core/decision.ts'
 import type { JsonObject } from '../core/json.ts'
@@ -30,6 +30,7 @@ function labelOf(
 export async function runCase(loaded: Loaded, file: CaseFile, one: Case): Promise<CaseResult> {
   const now = one.now ?? file.now ?? Date.now()
   const seconds = Math.floor(now / 1000)
+  const { decideOffline } = await import('../compose/offline.ts')
   const result = await decideOffline(loaded, {
     method: one.request.method,
     host: one.request.host,

@@ -8,6 +8,14 @@ const objects = (value: Json | undefined): JsonObject[] => (Array.isArray(value)
 const texts = (value: Json | undefined): string[] => (Array.isArray(value) ? value.map(String) : [])
 const text = (value: Json | undefined): string => (value === undefined || value === null ? '-' : String(value))
 
+const workerText = (worker: JsonObject): string =>
+  [
+    `pid ${text(worker['pid'])} since ${text(worker['since'])}`,
+    ...(worker['serving'] === true ? [] : ['NOT SERVING']),
+    `policy ${text(worker['revision'])}`,
+    `connections ${text(worker['connections'])}`,
+  ].join(', ')
+
 function show(io: Io, status: JsonObject): void {
   const { state, feed, breakers } = status
   const at = isJsonObject(state) ? state : {}
@@ -29,6 +37,7 @@ function show(io: Io, status: JsonObject): void {
           ],
         ]
       : []),
+    ...objects(status['workers']).map((worker) => [`worker ${text(worker['worker'])}`, workerText(worker)]),
     ...Object.entries(isJsonObject(breakers) ? breakers : {}).map(([name, breaker]) => [`sts ${name}`, `breaker ${text(breaker)}`]),
     ...objects(status['keys']).map((key) => [`key ${text(key['kid'])}`, `${text(key['algorithm'])}, ${text(key['state'])}`]),
   ]

@@ -3,16 +3,24 @@ import { createLogBound } from '../adapters/log-bound.ts'
 import type { Settings } from '../config/schema.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import type { CheckHandler } from '../wire/check-handler.ts'
-import { startGrpcServer } from '../wire/grpc-server.ts'
 import { type Fetch, startHttpListener } from '../wire/http-listener.ts'
+import { startLeanServer } from '../wire/lean-server.ts'
 import { formatListenAddress, type Listener, ListenFault, type ListenTls, parseListenAddress } from '../wire/listener.ts'
+import type { CheckServer, CheckServerOptions } from '../wire/transport.ts'
 import type { Closing } from './closing.ts'
+import { openAcceptor } from './workers-acceptor.ts'
+import type { Crew } from './workers-crew.ts'
+import type { WorkerLink } from './workers-link.ts'
 
 type ListenSettings = NonNullable<Settings['listen']['admin']>
 
 export interface DoorsNeeds {
   readonly listen: Settings['listen']
   readonly handler: CheckHandler
+  /** In a primary: the workers that connections of the check listener go to. */
+  readonly crew: Crew | undefined
+  /** In a worker: where such connections come from. Its primary has the other listeners. */
+  readonly link: WorkerLink | undefined
   readonly admin: Fetch
   /** undefined where nothing is minted. */
   readonly issuer: Fetch | undefined
@@ -33,9 +41,12 @@ const drainMs = 10_000
 const httpDrainMs = 1000
 /** Whoever reaches a port can make handshakes fail, as often as they like. Lines a second. */
 const mostFaultLines = 20
+/** What a worker is given to end beyond that: it writes its audit trail, and closes state. */
+const workerEndMs = 5000
 
 /** Opens all listeners, that of the checks last. @throws {StartRefused} with the sentence of one that cannot be had */
-export async function openDoors({ listen, handler, admin, issuer, log, closing }: DoorsNeeds): Promise<Doors> {
+export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
+  const { listen, link, log, closing } = needs
   const bound = createLogBound(mostFaultLines, (suppressed) =>
     log.warn({ suppressed }, 'faults of listeners over the limit of lines a second'),
   )
@@ -45,21 +56,43 @@ export async function openDoors({ listen, handler, admin, issuer, log, closing }
   }
   const addresses: Record<string, string> = {}
   const http = async (name: 'admin' | 'issuer', settings: ListenSettings | undefined, fetch: Fetch | undefined): Promise<void> => {
-    if (!settings || !fetch) return
+    if (!settings || !fetch || link) return
     const opened = await startHttpListener({ name, listener: listenerOf(settings), fetch, onFault })
     closing.add(() => opened.close(httpDrainMs))
     addresses[name] = formatListenAddress(opened.address)
   }
   try {
-    await http('admin', listen.admin, admin)
-    await http('issuer', listen.issuer, issuer)
-    const grpc = await startGrpcServer({ listener: listenerOf(listen.check), handler, reflection: true, onFault })
-    closing.add(() => grpc.close(drainMs))
-    addresses['check'] = formatListenAddress(grpc.address)
-    return { addresses, serving: grpc.serving }
+    await http('admin', listen.admin, needs.admin)
+    await http('issuer', listen.issuer, needs.issuer)
+    const check = await openCheck(needs, onFault)
+    closing.add(() => check.close(drainMs))
+    addresses['check'] = formatListenAddress(check.address)
+    return { addresses, serving: check.serving }
   } catch (cause) {
     if (cause instanceof ListenFault) throw new StartRefused([cause.message])
     throw cause
+  }
+}
+
+/** The listener of the checks: served here, accepted for the workers, or taken from those that the primary accepts. */
+async function openCheck({ listen, handler, crew, link, closing }: DoorsNeeds, onFault: (detail: string) => void): Promise<CheckServer> {
+  const listener = listenerOf(listen.check)
+  if (!crew) {
+    const sockets = link && { sockets: { address: listener.address, subscribe: link.subscribe } }
+    const options: CheckServerOptions = { listener, handler, onFault, ...sockets }
+    if (listen.check.transport === 'lean') return startLeanServer(options)
+    // Loaded where it serves: with its libraries it takes megabytes.
+    const { startGrpcServer } = await import('../wire/grpc-server.ts')
+    return startGrpcServer({ ...options, reflection: true })
+  }
+  closing.add(() => crew.close(drainMs + workerEndMs))
+  await crew.start()
+  const acceptor = await openAcceptor(listener, crew.take, onFault)
+  return {
+    address: acceptor.address,
+    // Each worker says for itself what it is.
+    serving: () => {},
+    close: async () => acceptor.close(),
   }
 }
 

@@ -7,6 +7,7 @@ import type { Loaded } from '../config/read.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { State } from '../core/ports.ts'
 import type { Rulings } from './rulings.ts'
+import type { WorkerLink } from './workers-link.ts'
 
 export interface InForceNeeds {
   readonly state: State
@@ -14,6 +15,8 @@ export interface InForceNeeds {
   readonly metrics: Metrics
   readonly newId: () => string
   readonly onFault: (where: string) => (cause: unknown) => void
+  /** In a worker: the primary, which is told the revision, and records for all what became of a change. */
+  readonly link: WorkerLink | undefined
 }
 
 /** The policy in force, since when, and what became of the last change of its files. */
@@ -31,7 +34,7 @@ export interface InForce {
 }
 
 export function holdInForce(first: Loaded, needs: InForceNeeds): InForce {
-  const { state, log, metrics, newId, onFault } = needs
+  const { state, log, metrics, newId, onFault, link } = needs
   const { realm } = first.settings
   let loaded = first
   let since = new Date()
@@ -52,13 +55,15 @@ export function holdInForce(first: Loaded, needs: InForceNeeds): InForce {
   }
   let observers = observersOf(first)
 
-  const tellMetrics = (): void => {
+  const tell = (): void => {
     const routes = loaded.policy.routes.routes.map(({ id }) => id)
     metrics.policyInForce(realm, loaded.revision, routes)
+    link?.tell({ kind: 'policy', revision: loaded.revision })
   }
-  tellMetrics()
+  tell()
 
   const record = (outcome: 'success' | 'failure', detail: JsonObject): void => {
+    if (link) return
     const time = new Date().toISOString()
     state.audit.append({ id: newId(), time, type: 'policy_reloaded', outcome, realm, target: loaded.revision, detail })
   }
@@ -78,7 +83,7 @@ export function holdInForce(first: Loaded, needs: InForceNeeds): InForce {
     observers = observersOf(next)
     before.close()
     reloadFault = undefined
-    tellMetrics()
+    tell()
     metrics.reloaded('success')
     record('success', {})
     log.info({ revision: next.revision }, 'policy in force')

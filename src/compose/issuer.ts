@@ -32,9 +32,15 @@ export const issuerUrl = ({ listen, realm }: Settings): string => listen.issuer?
 /**
  * Opens keys where something is minted: with an issuer listener, or for admin tokens. State that is down now does
  * not stop the start: keys are loaded when it answers.
+ * @param rotates whether this process makes new keys and takes old ones away when it is time
  * @throws {StartRefused} where the keys in state cannot be used as configured
  */
-export async function openIssuer(settings: Settings, state: State, onFault: (cause: unknown) => void): Promise<IssuerParts | undefined> {
+export async function openIssuer(
+  settings: Settings,
+  state: State,
+  onFault: (cause: unknown) => void,
+  rotates: boolean,
+): Promise<IssuerParts | undefined> {
   if (!settings.listen.issuer && !settings.admin.secret) return undefined
   const url = issuerUrl(settings)
   const { encryption_key, publish_before, rotate_every } = settings.issuer.keys
@@ -48,8 +54,8 @@ export async function openIssuer(settings: Settings, state: State, onFault: (cau
       store: cipher ? encryptedKeyStore(state.keys, cipher) : state.keys,
       feed: state.feed,
       publishBeforeMs: publish_before,
-      rotateEveryMs: rotate_every,
-      keepForMs: keepKeysMs,
+      rotateEveryMs: rotates ? rotate_every : Number.POSITIVE_INFINITY,
+      keepForMs: rotates ? keepKeysMs : Number.POSITIVE_INFINITY,
       fault: onFault,
     })
     if (closed) opened.close()

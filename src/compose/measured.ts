@@ -2,16 +2,22 @@ import type { MetricSources } from '../adapters/metrics.ts'
 import type { State } from '../core/ports.ts'
 import type { CountingHandler } from '../wire/check-handler.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
+import type { Crew } from './workers-crew.ts'
 
 /** What metrics are read from when somebody scrapes; filled in as the service is put together. */
 export interface Measured {
   state?: State
   rulings?: Rulings
   handler?: CountingHandler
+  /** undefined where one process does everything. */
+  crew?: Crew | undefined
 }
 
-/** What metrics ask for at each scrape; a part that is not there yet counts as nothing. */
-export const metricSources = (parts: Measured): MetricSources => ({
+/**
+ * What metrics ask for at each scrape; a part that is not there yet counts as nothing.
+ * @param isWorker whether this process is one of several, which its primary counts
+ */
+export const metricSources = (parts: Measured, isWorker: boolean): MetricSources => ({
   caches: () => {
     if (!parts.rulings) return {}
     const { owners, tokens } = parts.rulings
@@ -22,4 +28,5 @@ export const metricSources = (parts: Measured): MetricSources => ({
   feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,
+  workers: () => (isWorker ? undefined : (parts.crew?.counts() ?? { alive: 1, restarts: 0 })),
 })

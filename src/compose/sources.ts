@@ -1,4 +1,4 @@
-import { type JsonSource, openJsonSource } from '../adapters/json-source.ts'
+import type { JsonSource } from '../adapters/json-source.ts'
 import { type LabelSource, type NearCache, openNearCache } from '../adapters/near-cache.ts'
 import type { Settings } from '../config/schema.ts'
 import type { State } from '../core/ports.ts'
@@ -27,8 +27,10 @@ export async function composeOwners(settings: Settings, needs: OwnersNeeds): Pro
     const options = { name, key: entry.key, owner: entry.owner, ownerLabel: label }
     const key = JSON.stringify([options, entry.redis.reference])
     keys.push(key)
-    const open = (): Promise<JsonSource> =>
-      openJsonSource({ ...options, place: placeOf({ url: entry.redis }), onFault: (fault) => needs.onFault(name, fault) })
+    const open = async (): Promise<JsonSource> => {
+      const { openJsonSource } = await import('../adapters/json-source.ts')
+      return openJsonSource({ ...options, place: placeOf({ url: entry.redis }), onFault: (fault) => needs.onFault(name, fault) })
+    }
     sources.set(name, await needs.json.get(key, open))
   }
   const near = needs.near.get(JSON.stringify([cache, keys]), () => {

@@ -1,7 +1,6 @@
 import { freshFile } from '../adapters/fresh-file.ts'
 import { openMemoryState } from '../adapters/memory-state.ts'
 import type { RedisPlace } from '../adapters/redis-options.ts'
-import { openRedisState } from '../adapters/redis-state.ts'
 import { openSqliteState } from '../adapters/sqlite-state.ts'
 import { StateRefused } from '../adapters/state-refused.ts'
 import type { StateSettings } from '../config/schema-listen.ts'
@@ -20,7 +19,8 @@ export async function openState(settings: StateSettings, realm: string, onFault:
       case 'file':
         return await openSqliteState({ path: settings.path, realm, onFault })
       case 'redis':
-        return await openRedisState({ place: placeOf(settings), realm, onFault })
+        // Loaded where it is used, as are sources: its client takes megabytes.
+        return await (await import('../adapters/redis-state.ts')).openRedisState({ place: placeOf(settings), realm, onFault })
     }
   } catch (cause) {
     if (cause instanceof StateRefused) throw new StartRefused([`state: ${cause.message}`])

@@ -3,6 +3,7 @@ import { feedTrustMs, type State } from '../core/ports.ts'
 import type { InForce } from './in-force.ts'
 import type { IssuerParts } from './issuer.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
+import type { Crew } from './workers-crew.ts'
 
 export interface StatusNeeds {
   readonly version: string
@@ -11,6 +12,7 @@ export interface StatusNeeds {
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
   readonly inForce: InForce
+  readonly crew: Crew | undefined
   readonly ready: () => boolean
 }
 
@@ -40,6 +42,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
     state: { kind: state.kind, up: fault === undefined, ...(fault === undefined ? {} : { fault }), durability: durability[state.kind] },
     feed: { age_ms: Number.isFinite(age) ? Math.round(age) : null, trusted: age <= feedTrustMs },
     keys: needs.issuer?.ring()?.list() ?? [],
+    ...(needs.crew ? { workers: needs.crew.status() } : {}),
     breakers: breakersOf(rulings),
     unenforced: policy.routes.routes.filter(({ enforce }) => !enforce).map(({ id }) => id),
     warnings: warnings.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`),

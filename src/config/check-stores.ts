@@ -29,6 +29,8 @@ export function checkStores(draft: Draft, report: Report): void {
       ['ownership', 'cache', 'max_stale'],
       `expected at most revocation.max_staleness (${durationText(sections.revocation.max_staleness)})`,
     )
+  if (sections.state.kind === 'memory' && typeof sections.workers === 'number' && sections.workers > 1)
+    report(['workers'], 'each process would have a memory state of its own: expected 1, or state with file:PATH or redis://')
   checkRedisTls(draft, report)
   checkKeys(draft, report)
   checkAudiences(draft, report)

@@ -18,11 +18,9 @@ const is =
 
 /** Settings of the format that this version refuses by name: building one deletes its row. */
 export const notYet: readonly NotYet[] = [
-  { setting: ['listen', 'check', 'transport'], when: is('lean'), shown: true, instead: 'write grpc-js' },
   { setting: ['listen', 'ext_proc'] },
   { setting: ['state', 'redis', 'cluster'], instead: 'write url with the address of one Redis' },
   { setting: ['state', 'redis', 'sentinel'], instead: 'write url with the address of one Redis' },
-  { setting: ['workers'], when: (value) => value === 'auto' || (typeof value === 'number' && value > 1), shown: true, instead: 'write 1' },
   { setting: ['errors'], when: is('error_response'), shown: true, instead: 'write denied' },
   {
     setting: ['identity', '*', 'type'],

@@ -59,7 +59,10 @@ export const listen = () =>
       check: z
         .strictObject({
           address: address().describe('unix:/path beside Envoy (recommended), loopback, or any address with mtls and allow'),
-          transport: z.enum(['lean', 'grpc-js']).prefault('grpc-js').describe('which server speaks gRPC'),
+          transport: z
+            .enum(['lean', 'grpc-js'])
+            .prefault('lean')
+            .describe('which server speaks gRPC: lean costs less than half the CPU; grpc-js has compression and reflection'),
           tls: tls(),
         })
         .describe("Envoy's ext_authz"),
@@ -154,7 +157,12 @@ export const check = () =>
   z
     .strictObject({
       max_deadline: duration({ min: '1ms', max: '60s' }).prefault('2s').describe('no check takes longer, whatever grpc-timeout says'),
-      max_in_flight: z.int().min(1).max(1_000_000).prefault(1024).describe('checks decided at a time; more are `overloaded`'),
+      max_in_flight: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .prefault(1024)
+        .describe('checks decided at a time, in each worker; more are `overloaded`'),
       max_message: size().prefault('256KiB').describe('largest CheckRequest'),
     })
     .prefault({})

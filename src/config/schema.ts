@@ -145,6 +145,9 @@ export const realmExpected = 'expected letters, digits, ".", "_" and "-", at mos
 
 const decisions = () => z.enum(['none', 'denials', 'all']).prefault('denials')
 
+/** Processes that answer checks. */
+export const mostWorkers = 64
+
 /** The whole policy file. Included files have `roles` and `routes` alone. */
 export const policyFile = () =>
   z
@@ -165,9 +168,9 @@ export const policyFile = () =>
         })
         .prefault({}),
       workers: z
-        .union([z.int().min(1).max(1024), z.literal('auto')])
+        .union([z.int().min(1).max(mostWorkers), z.literal('auto')])
         .prefault(1)
-        .describe('processes sharing the listeners'),
+        .describe('processes that answer checks; auto: one for each core; with memory state there is one'),
       check: check(),
       cors: z
         .strictObject({ preflight: z.enum(['deny', 'allow']).prefault('deny') })

@@ -1,5 +1,5 @@
 import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs'
-import { connect, type Server, type Socket } from 'node:net'
+import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { systemCode } from '../core/system-code.ts'
 import { formatListenAddress, type ListenAddress, ListenFault } from './listener.ts'
@@ -7,38 +7,21 @@ import { formatListenAddress, type ListenAddress, ListenFault } from './listener
 /** rw for the owner and the group: Envoy shares a group with Postern, and nobody else may ask. */
 const socketMode = 0o660
 
-/** A server that listens. */
-export interface Bound {
-  /** With the port that the system chose. */
-  readonly address: ListenAddress
-  /** Destroys all connections, those whose handshake has not ended too. */
-  readonly cut: () => void
-}
-
 /**
  * Makes a server listen. A unix socket gets mode 0660 from its first instant; a stale one, where nobody answers,
  * is replaced.
+ * @returns the address, with the port that the system chose
  * @throws {ListenFault}
  */
-export async function bind(server: Server, address: ListenAddress): Promise<Bound> {
+export async function bind(server: Server, address: ListenAddress): Promise<ListenAddress> {
   if (address.kind === 'unix') await clearStaleSocket(address.path)
-  const open = new Set<Socket>()
-  server.on('connection', (socket) => {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-    // Whatever serves the connection learns of it by its close; an unheard error would end the process.
-    socket.on('error', () => {})
-  })
-  const cut = (): void => {
-    for (const socket of open) socket.destroy()
-  }
   await listen(server, address)
   if (address.kind === 'unix') {
     chmodSync(address.path, socketMode)
-    return { address, cut }
+    return address
   }
   const bound = server.address()
-  return { address: typeof bound === 'object' && bound ? { kind: 'tcp', host: bound.address, port: bound.port } : address, cut }
+  return typeof bound === 'object' && bound ? { kind: 'tcp', host: bound.address, port: bound.port } : address
 }
 
 function listen(server: Server, address: ListenAddress): Promise<void> {

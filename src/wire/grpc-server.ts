@@ -1,51 +1,27 @@
 import { createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { experimental, Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
+import { experimental, Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
 import { ReflectionService } from '@grpc/reflection'
 import type { CheckHandler } from './check-handler.ts'
 import { createHealth } from './health.ts'
-import { bindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
+import { bindFault, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
 import { peerSpiffeId } from './peer.ts'
-import { authorizationService, servedProtos } from './protos.ts'
+import { servedProtos } from './protos.ts'
 import { refuseCalls } from './refuse-calls.ts'
+import { authorizationService, type CheckServer, type CheckServerOptions, defaultMaxReceive, defaultMaxStreams } from './transport.ts'
 
-export interface GrpcServerOptions {
-  readonly listener: Listener
-  readonly handler: CheckHandler
+export interface GrpcServerOptions extends CheckServerOptions {
   /** Whether gRPC reflection is served. */
   readonly reflection: boolean
-  /** Bytes of a message above which the transport ends the call; `maxMessage` of the handler denies below that. */
-  readonly maxReceive?: number
-  /** Calls at once on one connection. */
-  readonly maxStreams?: number
-  /** Told of failed handshakes, refused peers and certificates that do not load; never a credential. */
-  readonly onFault: (detail: string) => void
-  /** For tests: how often certificate files are looked at. */
-  readonly certificatesEveryMs?: number
 }
-
-/** A check listener that is up. Health says NOT_SERVING until `serving(true)`. */
-export interface GrpcServer {
-  readonly address: ListenAddress
-  readonly serving: (up: boolean) => void
-  /**
-   * Says NOT_SERVING, takes no more connections, sends GOAWAY and lets calls in flight end.
-   * @param graceMs milliseconds after which what is left is cut
-   */
-  readonly close: (graceMs: number) => Promise<void>
-}
-
-// A message over max_message is a denial; one that is larger still is not even read.
-const defaultMaxReceive = 4 * 1024 * 1024
-const defaultMaxStreams = 1024
 
 /**
  * Serves Authorization/Check, grpc.health.v1 and reflection with @grpc/grpc-js. Sockets are accepted here and
  * handed to it: so their file mode, certificates and peers are ours to judge, and are judged once a connection.
  * @throws {ListenFault} where the listener would be unsafe or cannot be had
  */
-export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+export async function startGrpcServer(options: GrpcServerOptions): Promise<CheckServer> {
   const { listener, onFault } = options
   const unsafe = bindFault(listener)
   if (unsafe !== undefined) throw new ListenFault(unsafe)
@@ -78,12 +54,13 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
       refused.injectConnection(socket)
     }
   }
-  const { server, address, cut, stopWatching } = await openServer({
+  const { address, stop, cut, stopWatching } = await openServer({
     listener,
     plain: () => createServer({ noDelay: true }, take),
     secure: (tls) => createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take),
     onFault,
     certificatesEveryMs: options.certificatesEveryMs,
+    sockets: options.sockets,
   })
 
   const close = async (graceMs: number): Promise<void> => {
@@ -91,7 +68,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     stopWatching()
     // The acceptor is closed when its last socket is. What tryShutdown says is not waited for: where Node's own
     // Http2Server.close() has begun to close the sessions, it calls back while calls are still in flight.
-    const stopped = new Promise<void>((resolve) => server.close(() => resolve()))
+    const stopped = stop()
     grpc.tryShutdown(() => {})
     const timer = setTimeout(cut, graceMs)
     await stopped
@@ -117,9 +94,14 @@ function addCheck(grpc: Server, handler: CheckHandler): void {
   const { path } = servedProtos().check
   const check = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     const deadline = Number(call.getDeadline())
-    const answer = handler(call.request, deadline === Number.POSITIVE_INFINITY ? undefined : deadline - Date.now())
-    if (answer instanceof Promise) answer.then((message) => reply(null, message))
-    else reply(null, answer)
+    const failed = (): void => reply({ code: status.INTERNAL, details: 'the call failed' })
+    try {
+      const answer = handler(call.request, deadline === Number.POSITIVE_INFINITY ? undefined : deadline - Date.now())
+      if (answer instanceof Promise) answer.then((message) => reply(null, message), failed)
+      else reply(null, answer)
+    } catch {
+      failed()
+    }
   }
   const method = {
     path,

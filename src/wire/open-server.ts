@@ -1,8 +1,9 @@
 import type { Server } from 'node:net'
 import type { SecureContextOptions, TlsOptions } from 'node:tls'
-import { type Bound, bind } from './bind.ts'
+import { bind } from './bind.ts'
 import { readCertificates, watchCertificates } from './certificates.ts'
-import { formatListenAddress, type Listener } from './listener.ts'
+import { formatListenAddress, type ListenAddress, type Listener } from './listener.ts'
+import { followSockets, type SocketSource, takeSockets } from './open-sockets.ts'
 
 /** A server over TLS, whose certificates may be replaced while it listens. */
 type SecureServer = Server & { readonly setSecureContext: (options: SecureContextOptions) => void }
@@ -17,11 +18,19 @@ export interface OpenServerOptions<Plain extends Server, Secure extends SecureSe
   readonly onFault: (detail: string) => void
   /** Milliseconds between looks at the certificate files; 10 s unless given. */
   readonly certificatesEveryMs?: number | undefined
+  /** Where connections come from, when another process listens: nothing is bound then. */
+  readonly sockets?: SocketSource | undefined
 }
 
-/** A server that listens, with certificates that are renewed by themselves. */
-export interface OpenServer<S extends Server> extends Bound {
+/** A server that takes connections, with certificates that are renewed by themselves. */
+export interface OpenServer<S extends Server> {
   readonly server: S
+  /** With the port that the system chose. */
+  readonly address: ListenAddress
+  /** Takes no more connections. Resolves when the last one is closed. */
+  readonly stop: () => Promise<void>
+  /** Destroys all connections, those whose handshake has not ended too. */
+  readonly cut: () => void
   /** Ends the watch over the certificate files. */
   readonly stopWatching: () => void
 }
@@ -35,12 +44,19 @@ const handshakeTimeoutMs = 10_000
 export async function openServer<Plain extends Server, Secure extends SecureServer>(
   options: OpenServerOptions<Plain, Secure>,
 ): Promise<OpenServer<Plain | Secure>> {
-  const { listener, onFault } = options
+  const { listener, onFault, sockets } = options
   const { server, stopWatching } = await serverOf(options)
+  const { cut, allClosed } = followSockets(server)
   try {
-    const bound = await bind(server, listener.address)
-    server.on('error', (cause) => onFault(`${formatListenAddress(bound.address)}: ${cause.message}`))
-    return { ...bound, server, stopWatching }
+    const address = sockets ? sockets.address : await bind(server, listener.address)
+    server.on('error', (cause) => onFault(`${formatListenAddress(address)}: ${cause.message}`))
+    const leave = sockets && takeSockets(server, sockets)
+    const stop = (): Promise<void> => {
+      if (!leave) return new Promise((resolve) => server.close(() => resolve()))
+      leave()
+      return allClosed()
+    }
+    return { server, address, stop, cut, stopWatching }
   } catch (cause) {
     stopWatching()
     throw cause

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fromJSON, type MethodDefinition, type PackageDefinition, type ServiceDefinition } from '@grpc/proto-loader'
 import type { CheckRequestMessage, CheckResponseMessage } from './messages.ts'
-
-export const authorizationService = 'envoy.service.auth.v3.Authorization'
+import { authorizationService } from './transport.ts'
 
 /** The services of proto/served.proto, and the codec of the one method that matters. */
 export interface ServedProtos {

@@ -42,7 +42,6 @@ describe('faults of a policy file', () => {
     assert.deepEqual(
       result.faults.map((fault) => fault.path),
       [
-        'listen.check.transport',
         'listen.ext_proc',
         'identity[3].type',
         'identity[4].type',
@@ -61,8 +60,8 @@ describe('faults of a policy file', () => {
         'audit.retain',
       ],
     )
-    const [transport] = result.faults
-    assert.deepEqual([transport?.line, transport?.column], [9, 16])
+    const [extProc] = result.faults
+    assert.deepEqual([extProc?.line, extProc?.column], [11, 3])
   })
 
   describe('files that are none', () => {

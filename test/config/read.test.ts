@@ -13,7 +13,7 @@ describe('readPolicy', () => {
   it('fills in defaults around the least that a file has', async () => {
     const file = await policyFiles({ 'postern.yaml': minimal })
     const { settings, policy } = await load(file)
-    assert.equal(settings.listen.check.transport, 'grpc-js')
+    assert.equal(settings.listen.check.transport, 'lean')
     assert.deepEqual(settings.listen.check.tls, { mode: 'none' })
     assert.equal(settings.listen.admin, undefined)
     assert.deepEqual(settings.state, { kind: 'file', path: join(dirname(file), 'data/postern.db') })

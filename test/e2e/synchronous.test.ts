@@ -8,6 +8,7 @@ import { openState } from '../../src/compose/state.ts'
 import { readPolicy } from '../../src/config/read.ts'
 import type { Answer } from '../../src/core/answer.ts'
 import type { JsonObject } from '../../src/core/json.ts'
+import { metadataValue } from '../../src/core/metadata.ts'
 import { ownerLabelValue } from '../../src/core/ownership.ts'
 import { aRequest, type RequestParts } from '../support/facts.ts'
 import { type OidcIssuer, startOidc } from '../support/oidc.ts'
@@ -60,12 +61,12 @@ describe('a check whose answer is in memory', () => {
     const { loaded } = read
     const fail = (cause: unknown) => assert.fail(String(cause))
     const state = await openState(loaded.settings.state, 'default', fail)
-    const parts = await openIssuer(loaded.settings, state, fail)
+    const parts = await openIssuer(loaded.settings, state, fail, true)
     assert.ok(parts)
     const rulings = await openRulings(loaded, {
       state,
       issuer: parts,
-      clock: () => {},
+      clock: { due: () => true, ran: () => {}, waited: () => {} },
       onRejection: fail,
       onSourceFault: fail,
       onMinted: () => {},
@@ -130,13 +131,13 @@ describe('a check whose answer is in memory', () => {
         const warm = atOnce({ path: `/minted/${id}`, ...callers[who] })
         allowed(cold)
         allowed(warm)
-        assert.deepEqual([cold.metadata['cache'], warm.metadata['cache']], ['miss', 'hit'])
+        assert.deepEqual([metadataValue(cold.metadata, 'cache'), metadataValue(warm.metadata, 'cache')], ['miss', 'hit'])
       })
 
       it('makes none for an owner in the near cache', () => {
         const answer = atOnce({ path: `/sandboxes/${id}`, ...callers[who] })
         allowed(answer)
-        assert.deepEqual([answer.metadata['owner_match'], answer.metadata['cache']], ['yes', 'hit'])
+        assert.deepEqual([metadataValue(answer.metadata, 'owner_match'), metadataValue(answer.metadata, 'cache')], ['yes', 'hit'])
       })
 
       it('makes none for a denial', () => {

@@ -25,16 +25,20 @@ export function policyOf(name: string, values: Readonly<Record<string, string | 
 /**
  * Envoy in plaintext with everything behind it.
  * @param start where the start itself is under test
+ * @param concurrency worker threads of Envoy
  */
 export async function startFaultEdge(
   policy: string,
   start: (policy: string, at: Placeholders) => Promise<RunningPostern> = (filled) => startPostern(filled, { env: secrets }),
+  concurrency = 1,
 ): Promise<FaultEdge> {
   let at: Placeholders | undefined
-  const edge = await startEdge('behind-load-balancer.yaml', policy, (filled, places) => {
+  const file = 'behind-load-balancer.yaml'
+  const starting = (filled: string, places: Placeholders): Promise<RunningPostern> => {
     at = places
     return start(filled, places)
-  })
+  }
+  const edge = await startEdge(file, policy, starting, concurrency)
   const token: FaultEdge['token'] = (subject, claims = {}) =>
     edge.users.mint({ sub: subject, aud: 'agentcube-router', realm_access: { roles: ['sandbox:invoke'] }, ...claims })
   return { ...edge, at: at!, token }

@@ -49,11 +49,13 @@ export const fixture = (name: string): string => readFileSync(fileURLToPath(new 
  * @param file in envoy/
  * @param policy YAML; `@check@` (address), `@admin@` and `@issuer@` (host:port) and `@folder@` (certificates) are filled in
  * @param start for tests of Envoy alone: starts something else in Postern's place, and gives how to stop it
+ * @param concurrency worker threads of Envoy
  */
 export async function startEdge(
   file: EnvoyFileName,
   policy: string,
   start: (policy: string, at: Placeholders) => Promise<RunningPostern> = (filled) => startPostern(filled),
+  concurrency = 1,
 ): Promise<Edge> {
   const folder = temporaryFolder()
   const { started, stop } = createStops(folder.remove)
@@ -88,6 +90,7 @@ export async function startEdge(
           ...(overTcp ? {} : { '/run/postern/check.sock': folder.file('check.sock') }),
           ...listenerReplacements(file, upstreams),
         }),
+        concurrency,
       ),
     )
     const listener = { 'envoy.yaml': 'edge', 'tcp-mtls.yaml': 'edge', 'behind-load-balancer.yaml': 'edge', 'egress.yaml': 'egress' }[file]

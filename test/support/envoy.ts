@@ -36,17 +36,18 @@ export function envoyFile(name: EnvoyFileName, replacements: Readonly<Record<str
 }
 
 /**
- * Starts the real Envoy, with one worker, and waits until it is ready.
+ * Starts the real Envoy, and waits until it is ready.
  * @param config YAML text, or an object that is given to Envoy as JSON. Listeners, and the admin interface, should have port 0.
+ * @param concurrency its worker threads, each with connections of its own
  * @throws with the end of its log when it does not start
  */
-export async function startEnvoy(config: string | object): Promise<RunningEnvoy> {
+export async function startEnvoy(config: string | object, concurrency = 1): Promise<RunningEnvoy> {
   const folder = temporaryFolder()
   const configPath = folder.file(typeof config === 'string' ? 'envoy.yaml' : 'envoy.json')
   const adminPath = folder.file('admin')
   writeFileSync(configPath, typeof config === 'string' ? config : JSON.stringify(config), { mode: 0o600 })
   const program = startProgram(binary, [
-    ...['--config-path', configPath, '--admin-address-path', adminPath, '--concurrency', '1', '--log-level', 'warning'],
+    ...['--config-path', configPath, '--admin-address-path', adminPath, '--concurrency', String(concurrency), '--log-level', 'warning'],
     // No shared memory, so that Envoys of other tests do not matter; and access logs soon enough for a test.
     ...['--disable-hot-restart', '--file-flush-interval-msec', '50', '--drain-time-s', '1'],
   ])

@@ -1,0 +1,39 @@
+import type { Metrics } from '../adapters/metrics.ts'
+import { countersOf, type MetricsSnapshot, pageOf, sumOf } from '../adapters/metrics-sum.ts'
+import type { Crew } from './workers-crew.ts'
+import type { Member } from './workers-member.ts'
+
+/** What a worker is given to answer a scrape, in milliseconds. */
+const answerMs = 1000
+
+/**
+ * Metrics of the primary whose page shows it and all its workers as one. A worker that does not answer in time is left
+ * out and counted; its counters, and those of workers that have ended, go on with what they told last, since a
+ * counter that goes back looks to Prometheus like one that began anew.
+ */
+export function metricsOfAll(own: Metrics, crew: Pick<Crew, 'members'> | undefined): Metrics {
+  if (!crew) return own
+  const told = new Map<Member, MetricsSnapshot>()
+  let ended: MetricsSnapshot = []
+
+  const ask = async (member: Member): Promise<MetricsSnapshot> => {
+    const answer = await member.measure(answerMs)
+    if (answer) {
+      told.set(member, answer)
+      return answer
+    }
+    own.workerSilent()
+    return countersOf(told.get(member) ?? [])
+  }
+  const expose = async (): Promise<string> => {
+    const answers = await Promise.all(crew.members().map(ask))
+    const running = new Set(crew.members())
+    for (const [member, last] of told) {
+      if (running.has(member)) continue
+      told.delete(member)
+      ended = sumOf([ended, countersOf(last)])
+    }
+    return pageOf([await own.snapshot(), ...answers, ended])
+  }
+  return { ...own, expose }
+}

@@ -1,0 +1,130 @@
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import { createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { Call, type Connection, type Method, refuseStream } from './lean-call.ts'
+import { drainSession } from './lean-drain.ts'
+import { leanHealth } from './lean-health.ts'
+import { createTimeoutReader, judgeEncoding, judgeHeaders } from './lean-request.ts'
+import { openSession, sessionOptions } from './lean-session.ts'
+import { code, refusal } from './lean-status.ts'
+import { watchCalls } from './lean-watch.ts'
+import { bindFault, ListenFault } from './listener.ts'
+import { openServer } from './open-server.ts'
+import { peerSpiffeId } from './peer.ts'
+import {
+  authorizationService,
+  type CheckServer,
+  type CheckServerOptions,
+  defaultMaxReceive,
+  defaultMaxStreams,
+  refusedPeer,
+} from './transport.ts'
+
+const checkPath = `/${authorizationService}/Check`
+const notAllowed = refusal(code.permissionDenied, refusedPeer)
+
+export interface LeanServerOptions extends CheckServerOptions {
+  /** For tests: how often open calls and connections are looked over; 1 s unless given. */
+  readonly lookEveryMs?: number
+}
+
+/** As much of an unknown `:path` as is told back. */
+const longestPath = 200
+
+/** Messages under way on one connection, in multiples of the largest. */
+const partialMessages = 4
+
+/**
+ * Serves Authorization/Check and grpc.health.v1 on node:http2, and nothing else. A call is answered as soon as its
+ * message is whole.
+ * @throws {ListenFault} where the listener would be unsafe or cannot be had
+ */
+export async function startLeanServer(options: LeanServerOptions): Promise<CheckServer> {
+  const { listener, handler, onFault } = options
+  const unsafe = bindFault(listener)
+  if (unsafe !== undefined) throw new ListenFault(unsafe)
+
+  const health = leanHealth(['', authorizationService])
+  const check: Method = (call, message) => {
+    const answer = handler(message, call.leftMs())
+    if (answer instanceof Promise) call.answerLater(answer)
+    else call.answer(answer)
+  }
+  const methods = new Map(health.methods).set(checkPath, check)
+  const calls = watchCalls(options.lookEveryMs)
+  const readTimeout = createTimeoutReader()
+  const maxReceive = options.maxReceive ?? defaultMaxReceive
+  const http2 = sessionOptions(options.maxStreams ?? defaultMaxStreams)
+  const sessions = new Map<ServerHttp2Session, Socket>()
+  let closing: Promise<void> | undefined
+
+  const serve = (connection: Connection) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    stream.on('error', ignore)
+    const noGrpc = judgeHeaders(headers)
+    if (noGrpc) return refuseStream(stream, noGrpc)
+    const path = headers[':path'] ?? ''
+    const method = methods.get(path)
+    if (!method)
+      return refuseStream(stream, refusal(code.unimplemented, `The server does not implement the method ${path.slice(0, longestPath)}`))
+    const noEncoding = judgeEncoding(headers)
+    if (noEncoding) return refuseStream(stream, noEncoding)
+    const timeoutMs = readTimeout(headers)
+    if (typeof timeoutMs === 'object') return refuseStream(stream, timeoutMs)
+    calls.add(new Call(stream, method, timeoutMs, connection))
+  }
+  const refuse = (stream: ServerHttp2Stream): void => {
+    stream.on('error', ignore)
+    refuseStream(stream, notAllowed)
+  }
+  const take = (socket: Socket): void => {
+    socket.on('error', ignore)
+    // A handshake that ended after close() began.
+    if (closing) {
+      socket.destroy()
+      return
+    }
+    const { tls } = listener
+    const peer = tls.mode === 'mtls' ? peerSpiffeId(socket) : undefined
+    const allowed = tls.mode !== 'mtls' || (peer !== undefined && tls.allow.includes(peer))
+    if (!allowed) onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+    const connection: Connection = { maxReceive, partial: 0, maxPartial: maxReceive * partialMessages, cut: () => socket.destroy() }
+    const session = openSession(socket, http2, allowed ? serve(connection) : refuse, options.lookEveryMs)
+    if (!session) return
+    sessions.set(session, socket)
+    session.once('close', () => sessions.delete(session))
+  }
+  const { address, stop, cut, stopWatching } = await openServer({
+    listener,
+    plain: () => createServer({ noDelay: true }, take),
+    secure: (tls) => createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take),
+    onFault,
+    certificatesEveryMs: options.certificatesEveryMs,
+    sockets: options.sockets,
+  }).catch((cause: unknown) => {
+    calls.end()
+    throw cause
+  })
+
+  const close = async (graceMs: number): Promise<void> => {
+    health.end()
+    stopWatching()
+    const stopped = stop()
+    for (const [session, socket] of sessions) drainSession(session, socket)
+    const timer = setTimeout(cut, graceMs)
+    await stopped
+    clearTimeout(timer)
+    calls.end()
+  }
+  return {
+    address,
+    serving: (up) => {
+      if (!closing) health.set(up)
+    },
+    close: (graceMs) => {
+      closing ??= close(graceMs)
+      return closing
+    },
+  }
+}
+
+const ignore = (): void => {}

@@ -1,0 +1,41 @@
+import type { CheckHandler } from './check-handler.ts'
+import type { ListenAddress, Listener } from './listener.ts'
+import type { SocketSource } from './open-sockets.ts'
+
+/** The service that Envoy asks. */
+export const authorizationService = 'envoy.service.auth.v3.Authorization'
+
+/** What every transport of the check listener takes. */
+export interface CheckServerOptions {
+  readonly listener: Listener
+  readonly handler: CheckHandler
+  /** Bytes of a message above which the transport ends the call; `maxMessage` of the handler denies below that. */
+  readonly maxReceive?: number
+  /** Calls at once on one connection. */
+  readonly maxStreams?: number
+  /** Told of failed handshakes, refused peers and certificates that do not load; never a credential. */
+  readonly onFault: (detail: string) => void
+  /** For tests: how often certificate files are looked at. */
+  readonly certificatesEveryMs?: number
+  /** Where connections come from, when another process listens: nothing is bound then. */
+  readonly sockets?: SocketSource
+}
+
+/** A check listener that is up. Health says NOT_SERVING until `serving(true)`. */
+export interface CheckServer {
+  readonly address: ListenAddress
+  readonly serving: (up: boolean) => void
+  /**
+   * Says NOT_SERVING, takes no more connections, sends GOAWAY and lets calls in flight end.
+   * @param graceMs milliseconds after which what is left is cut
+   */
+  readonly close: (graceMs: number) => Promise<void>
+}
+
+/** A message over `check.max_message` is a denial; one that is larger still is not even read. Bytes. */
+export const defaultMaxReceive = 4 * 1024 * 1024
+/** More than Envoy's default circuit breaker lets through to a cluster. */
+export const defaultMaxStreams = 1024
+
+/** What a peer is told that is not on the list of `listen.check.tls.allow`. */
+export const refusedPeer = 'this workload may not ask here'
