@@ -189,6 +189,7 @@ async function requestOf({ settings }: Loaded, keys: OfflineKeys, input: Offline
     header: (name) => (values(name).length === 0 ? undefined : values(name).join(',')),
     headerCount: (name) => values(name).length,
     headerNames: () => new Set(headers.map(([name]) => name)),
+    namesLike: (prefix) => new Set(headers.map(([name]) => name).filter((name) => name.startsWith(prefix) || name.includes('_'))),
     peerPrincipal: input.workload ?? '',
     peerCertificate: '',
     extension: (name) => input.extensions?.[name],

@@ -34,10 +34,8 @@ function claimValue(claim: Json | undefined): string | undefined {
 function lookAlikes({ request, policy }: Facts, set: ReadonlySet<string>, removed: readonly string[]): readonly string[] {
   const { prefix } = policy.headers
   let found: string[] = nothing
-  for (const name of request.headerNames()) {
-    const underscored = name.includes('_')
-    if (!underscored && !name.startsWith(prefix)) continue
-    const alike = underscored ? name.replaceAll('_', '-') : name
+  for (const name of request.namesLike(prefix)) {
+    const alike = name.replaceAll('_', '-')
     const ours = alike.startsWith(prefix) || alike === alwaysRemoved || alike === 'authorization'
     if (!ours || set.has(name) || removed.includes(name)) continue
     if (found === nothing) found = []

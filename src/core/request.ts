@@ -19,6 +19,8 @@ export interface Request {
   readonly headerCount: (name: string) => number
   /** Lower-case names of all headers, pseudo-headers left out. */
   readonly headerNames: () => Iterable<string>
+  /** Those of them that begin with a prefix, or hold `_`: all that could be taken for a name with that prefix. */
+  readonly namesLike: (prefix: string) => Iterable<string>
   /** `source.principal`: the first URI SAN, else a DNS SAN, else the subject of the client certificate. */
   readonly peerPrincipal: string
   /** `source.certificate`: URL-encoded PEM, or empty. */

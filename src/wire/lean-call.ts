@@ -37,7 +37,8 @@ export class Call {
   seen = 0
   private readonly method: Method
   private readonly timeoutMs: number | undefined
-  private readonly openedAt: number
+  /** performance.now() when its first turn had ended: most calls end in it, and reading the time costs more than it tells. */
+  private countedFrom: number | undefined = undefined
   private readonly reader: MessageReader
   private timer: NodeJS.Timeout | undefined = undefined
 
@@ -46,7 +47,6 @@ export class Call {
     this.stream = stream
     this.method = method
     this.timeoutMs = timeoutMs
-    this.openedAt = timeoutMs === undefined ? 0 : performance.now()
     this.connection = connection
     this.reader = new MessageReader(connection)
     stream.on('wantTrailers', sendTrailers)
@@ -63,12 +63,14 @@ export class Call {
 
   /** Milliseconds that are left of `grpc-timeout`; undefined where there is none. */
   leftMs(): number | undefined {
-    return this.timeoutMs === undefined ? undefined : this.timeoutMs - (performance.now() - this.openedAt)
+    if (this.timeoutMs === undefined || this.countedFrom === undefined) return this.timeoutMs
+    return this.timeoutMs - (performance.now() - this.countedFrom)
   }
 
   /** Told when the call did not end in the turn in which it began: from then on its end and its close matter. */
   wait(closed: (call: Call) => void): void {
     const { stream } = this
+    this.countedFrom = performance.now()
     stream.once('close', () => {
       this.leave()
       closed(this)

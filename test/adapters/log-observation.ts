@@ -28,6 +28,7 @@ const request = (sketch: Sketch): Request => ({
   header: (name) => (name === 'authorization' ? 'Bearer hidden-in-header' : undefined),
   headerCount: () => 1,
   headerNames: () => ['authorization'],
+  namesLike: () => [],
   peerPrincipal: '',
   peerCertificate: '',
   extension: () => undefined,

@@ -16,6 +16,7 @@ const facts: ConditionFacts = {
     header: (name) => headers.get(name),
     headerCount: (name) => (headers.has(name) ? 1 : 0),
     headerNames: () => headers.keys(),
+    namesLike: () => [],
     peerPrincipal: '',
     peerCertificate: '',
     extension: () => undefined,

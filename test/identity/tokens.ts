@@ -50,6 +50,7 @@ const request = (metadata: Readonly<Record<string, JsonObject>> = {}): Request =
     header: nothing,
     headerCount: () => 0,
     headerNames: () => [],
+    namesLike: () => [],
     peerPrincipal: '',
     peerCertificate: '',
     extension: nothing,

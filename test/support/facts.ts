@@ -80,6 +80,7 @@ export function aRequest(parts: RequestParts = {}): Request {
     header: (name) => (headers.has(name) ? list(name).join(',') : undefined),
     headerCount: (name) => list(name).length,
     headerNames: () => headers.keys(),
+    namesLike: (prefix) => [...headers.keys()].filter((name) => name.startsWith(prefix) || name.includes('_')),
     peerPrincipal: parts.peerPrincipal ?? '',
     peerCertificate: '',
     extension: (name) => parts.extensions?.[name],
