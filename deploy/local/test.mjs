@@ -2,7 +2,7 @@
  * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
  *
  *   npm test                          everything
- *   npm test -- unit e2e              some groups: checks unit contract e2e keycloak faults
+ *   npm test -- unit e2e              some groups: checks unit contract e2e keycloak faults conformance floods
  *   npm test -- test/core             only files whose path holds this
  *   npm test -- --grep 'no_route'     only tests whose title matches
  *
@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util'
 import { step } from './cache.mjs'
 import { CommandError, run, SetupError } from './command.mjs'
 import { ensureEnvoy } from './envoy.mjs'
+import { ensureH2spec } from './h2spec.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
 import { ensureNode } from './node.mjs'
 import { ensureBuild, ensurePackages } from './packages.mjs'
@@ -23,9 +24,11 @@ import { ensureAgentcubeSdk } from './sdk.mjs'
 import { runMocha, testFiles } from './suites.mjs'
 
 const minutes = 60_000
-/** Folders under test/ that need real servers, in the order in which they run; every other folder is `unit`. */
+/** Folders under test/ that need real servers, in the order in which they run … */
 const served = { contract: 5 * minutes, e2e: 8 * minutes, keycloak: 6 * minutes, faults: 8 * minutes }
-const groups = { checks: 0, unit: 5 * minutes, ...served }
+/** … and those that press on the check listener alone; every other folder is `unit`. */
+const pressing = { conformance: 3 * minutes, floods: 4 * minutes }
+const groups = { checks: 0, unit: 5 * minutes, ...served, ...pressing }
 
 /** @typedef {keyof typeof groups} Group */
 
@@ -67,8 +70,11 @@ async function main() {
   const withServers = wanted.some((group) => group in served)
   if (wanted.some((group) => group !== 'checks')) env.POSTERN_TEST_REDIS = await ensureRedis()
   if (withServers) await fetchServers(env)
+  if (wanted.includes('conformance')) await check('h2spec', () => findH2spec(env))
   for (const group of wanted) {
     if (group !== 'checks') await runGroup(group, node, env)
+    // Both transports answer alike: what goes through Envoy is asked of the other one, too.
+    if (group === 'e2e') await runGroup(group, node, { ...env, POSTERN_LISTEN_CHECK_TRANSPORT: 'grpc-js' }, ', transport: grpc-js')
   }
   if (wanted.some((group) => group !== 'checks') && values.grep === undefined) await printCoverage(node)
   if (withServers) {
@@ -98,28 +104,36 @@ async function fetchServers(env) {
   }
 }
 
-/** @param {Exclude<Group, 'checks'>} group @param {string} node @param {Record<string, string>} env */
-async function runGroup(group, node, env) {
+/** @param {Record<string, string>} env is added to */
+async function findH2spec(env) {
+  const found = await ensureH2spec()
+  if ('path' in found) env.POSTERN_TEST_H2SPEC = found.path
+  else process.stdout.write(`Without h2spec, whose tests are skipped: ${found.reason}\n`)
+}
+
+/** @param {Exclude<Group, 'checks'>} group @param {string} node @param {Record<string, string>} env @param {string} [how] told beside its name */
+async function runGroup(group, node, env, how = '') {
   const files = filesOf[group]
   if (group === 'keycloak' && env.POSTERN_TEST_KEYCLOAK === undefined) {
     process.stdout.write(`\n${group}: skipped, ${files.length} files\n`)
     totals.skipped += files.length
     return
   }
-  step(`tests: ${group}`)
-  process.stdout.write(`\n${group}\n`)
+  step(`tests: ${group}${how}`)
+  process.stdout.write(`\n${group}${how}\n`)
   const result = await runMocha({
     node,
     files,
     args: [...(values.grep === undefined ? [] : ['--grep', values.grep]), ...(process.env.CI === 'true' ? ['--forbid-only'] : [])],
-    env: { ...env, NODE_V8_COVERAGE: join(folder, 'coverage') },
-    totals: join(folder, `${group}.json`),
+    // Counting what runs makes a service slower than it is, which the floods would show.
+    env: group === 'floods' ? env : { ...env, NODE_V8_COVERAGE: join(folder, 'coverage') },
+    totals: join(folder, `${group}${how === '' ? '' : '-again'}.json`),
     limit: groups[group],
   })
   totals.passed += result.passed
   totals.failed += result.failed
   totals.skipped += result.skipped
-  if (result.problem) problems.push(`${group}: ${result.problem}`)
+  if (result.problem) problems.push(`${group}${how}: ${result.problem}`)
 }
 
 /** Counts as one test. @param {string} name @param {() => Promise<unknown>} work */
@@ -171,11 +185,19 @@ function listFiles() {
   const all = testFiles('test').filter((file) => paths.length === 0 || paths.some((path) => file.includes(path.replace(/^\.\//, ''))))
   const groupOf = (/** @type {string} */ file) => {
     const name = file.split('/')[1] ?? ''
-    return name in served ? name : 'unit'
+    return name in served || name in pressing ? name : 'unit'
   }
   const list = (/** @type {Exclude<Group, 'checks'>} */ group) =>
     chosen.length > 0 && !chosen.includes(group) ? [] : all.filter((file) => groupOf(file) === group)
-  return { unit: list('unit'), contract: list('contract'), e2e: list('e2e'), keycloak: list('keycloak'), faults: list('faults') }
+  return {
+    unit: list('unit'),
+    contract: list('contract'),
+    e2e: list('e2e'),
+    keycloak: list('keycloak'),
+    faults: list('faults'),
+    conformance: list('conformance'),
+    floods: list('floods'),
+  }
 }
 
 function readArguments() {

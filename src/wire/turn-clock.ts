@@ -18,7 +18,7 @@ const ofThisProcess: TurnClockOptions = {
 
 /**
  * HTTP/2 says not when a message was sent. But in each turn the event loop reads all of its sockets, so what it reads now
- * came after the turn before had begun: it waited no longer than the loop has been busy since.
+ * came after the turn before had begun: it waited no longer than the loop has been busy since then.
  */
 export function createTurnClock({ idleMs, afterTurn }: TurnClockOptions = ofThisProcess): TurnClock {
   let begun = 0
@@ -39,7 +39,7 @@ export function createTurnClock({ idleMs, afterTurn }: TurnClockOptions = ofThis
         begun = now
         idleAtBegin = idle
       }
-      return Math.max(before, now - begun)
+      return before + (now - begun)
     },
   }
 }
