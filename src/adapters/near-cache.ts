@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Labels } from '../core/ownership.ts'
 import {
   type Change,
   type ChangeFeed,
@@ -10,6 +11,7 @@ import {
   type Soon,
   Unavailable,
 } from '../core/ports.ts'
+import { NearCopies } from './near-copies.ts'
 
 /** Where labels are read from, and what tells of their changes. */
 export interface LabelSource {
@@ -44,13 +46,6 @@ export interface NearCache extends OwnerLookup {
   readonly close: () => void
 }
 
-interface Copy {
-  readonly hit: LookedUp
-  /** When it was asked for: it may be as old as that. */
-  readonly askedAt: number
-  readonly until: number
-}
-
 interface Fetch {
   readonly answer: Promise<LookedUp>
   /** false: something changed while it was under way, and what it brings may be what was before. */
@@ -58,11 +53,15 @@ interface Fetch {
 }
 
 interface Shelf extends LabelSource {
-  readonly known: LRUCache<string, Copy>
+  readonly known: NearCopies
   /** Apart, so that probing for ids that do not exist cannot push out those that do. */
-  readonly unknown: LRUCache<string, Copy>
+  readonly unknown: NearCopies
   readonly fetches: Map<string, Fetch>
 }
+
+/** Labels that are kept once for all resources that have them. */
+const mostAlike = 10_000
+const unknown: LookedUp = { labels: undefined, cache: 'hit' }
 
 // Kinds of resource hold no colon (resourceKind), so that a pair has one key.
 const keyOf = (resource: string, id: string) => `${resource}:${id}`
@@ -77,45 +76,53 @@ export function openNearCache(options: NearCacheOptions): NearCache {
   const mostFetches = options.mostFetches ?? 1024
   const shelves = new Map<string | undefined, Shelf>()
   const subscriptions: (() => void)[] = []
+  const alike = new LRUCache<string, LookedUp>({ max: mostAlike })
   let fetching = 0
 
   for (const [name, { reader, feed }] of options.sources) {
     const shelf: Shelf = {
       reader,
       feed,
-      known: new LRUCache({ max: size }),
-      unknown: new LRUCache({ max: Math.max(100, Math.ceil(size / 10)) }),
+      known: new NearCopies(size),
+      unknown: new NearCopies(Math.max(100, Math.ceil(size / 10))),
       fetches: new Map(),
     }
     shelves.set(name, shelf)
     subscriptions.push(feed.subscribe((change) => forget(shelf, change)))
   }
 
-  function keep(shelf: Shelf, key: string, record: LabelRecord | undefined, askedAt: number): void {
-    const hit: LookedUp = { labels: record?.labels, cache: 'hit' }
-    if (record === undefined) {
-      shelf.known.delete(key)
-      shelf.unknown.set(key, { hit, askedAt, until: askedAt + negativeTtlMs })
-    } else {
-      shelf.unknown.delete(key)
-      shelf.known.set(key, { hit, askedAt, until: askedAt + ttlMs })
-    }
+  function keep(shelf: Shelf, resource: string, id: string, record: LabelRecord | undefined, askedAt: number): void {
+    const [copies, others] = record === undefined ? [shelf.unknown, shelf.known] : [shelf.known, shelf.unknown]
+    others.delete(resource, id)
+    copies.set(resource, id, record === undefined ? unknown : hitOf(record.labels), askedAt)
   }
 
-  function fetch(shelf: Shelf, key: string, resource: string, id: string, now: number): Soon<LookedUp> {
+  /** One owner has many resources, and most of them no other label: such labels are kept once. */
+  function hitOf(labels: Labels): LookedUp {
+    const hit: LookedUp = { labels, cache: 'hit' }
+    if (labels.size !== 1) return hit
+    const key = JSON.stringify([...labels])
+    const known = alike.get(key)
+    if (known) return known
+    alike.set(key, hit)
+    return hit
+  }
+
+  function fetch(shelf: Shelf, resource: string, id: string, now: number): Soon<LookedUp> {
+    const key = keyOf(resource, id)
     const underWay = shelf.fetches.get(key)
     if (underWay !== undefined) return underWay.answer
     if (fetching >= mostFetches) throw new Unavailable(`${mostFetches} label look-ups are under way already`)
     const read = shelf.reader.read(resource, id)
     if (!(read instanceof Promise)) {
-      keep(shelf, key, read, now)
+      keep(shelf, resource, id, read, now)
       return { labels: read?.labels, cache: 'miss' }
     }
     fetching += 1
     const settle = async (): Promise<LookedUp> => {
       try {
         const record = await read
-        if (made.keep) keep(shelf, key, record, now)
+        if (made.keep) keep(shelf, resource, id, record, now)
         return { labels: record?.labels, cache: 'miss' }
       } finally {
         fetching -= 1
@@ -136,11 +143,14 @@ export function openNearCache(options: NearCacheOptions): NearCache {
       // First: a feed that polls when asked may drop copies.
       const heardAt = shelf.feed.heardAt()
       const now = at ?? clock()
-      const key = keyOf(resource, id)
-      const copy = shelf.known.get(key) ?? shelf.unknown.get(key)
-      const fresh = copy !== undefined && now < copy.until
-      if (now - heardAt <= feedTrustMs) return fresh ? copy.hit : fetch(shelf, key, resource, id, now)
-      if (fresh && maxStaleMs > 0 && now - Math.max(heardAt, copy.askedAt) <= maxStaleMs) return copy.hit
+      let copy = shelf.known.get(resource, id)
+      let fresh = copy !== undefined && now < copy.askedAt + ttlMs
+      if (copy === undefined) {
+        copy = shelf.unknown.get(resource, id)
+        fresh = copy !== undefined && now < copy.askedAt + negativeTtlMs
+      }
+      if (now - heardAt <= feedTrustMs) return fresh ? copy!.hit : fetch(shelf, resource, id, now)
+      if (fresh && maxStaleMs > 0 && now - Math.max(heardAt, copy!.askedAt) <= maxStaleMs) return copy!.hit
       throw new Unavailable('changes of labels are not heard of')
     },
     size: () => {
@@ -158,8 +168,8 @@ export function openNearCache(options: NearCacheOptions): NearCache {
 function forget(shelf: Shelf, change: Change): void {
   if (change.kind === 'label') {
     const key = keyOf(change.resource, change.id)
-    shelf.known.delete(key)
-    shelf.unknown.delete(key)
+    shelf.known.delete(change.resource, change.id)
+    shelf.unknown.delete(change.resource, change.id)
     const fetch = shelf.fetches.get(key)
     if (fetch === undefined) return
     fetch.keep = false
