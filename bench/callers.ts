@@ -7,6 +7,8 @@ import { job } from './policy.ts'
 export interface TokenMaker {
   /** JWK set (RFC 7517), for Envoy or the key set's address. */
   readonly jwks: string
+  /** The claims of such a token. */
+  readonly claims: () => object
   /** A token with a `jti` of its own. @param issuer absent: the captured one */
   readonly token: (issuer?: string) => string
 }
@@ -18,7 +20,11 @@ const lifetime = 3 * 3600
 export function createTokenMaker(): TokenMaker {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const jwk = { ...publicKey.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' }
-  return { jwks: JSON.stringify({ keys: [jwk] }), token: (issuer = job.issuer) => signed(claims(issuer), privateKey) }
+  return {
+    jwks: JSON.stringify({ keys: [jwk] }),
+    claims: () => claims(job.issuer),
+    token: (issuer = job.issuer) => signed(claims(issuer), privateKey),
+  }
 }
 
 /** The captured user's claims, with times of now. */

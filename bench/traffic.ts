@@ -74,12 +74,12 @@ export async function fillWith(running: Running, traffic: GrpcTraffic, count: nu
 /** Connections through Envoy, each with one request at a time. */
 export const httpConnections = 96
 
-/** The captured request as its client sent it to Envoy, with a token instead of what Envoy made of one. */
-export const httpRequest = (token: string): string =>
+/** The captured request as its client sent it to Envoy. @param token absent: Envoy knows the caller without one */
+export const httpRequest = (token?: string): string =>
   [
     `POST /v1/sandboxes/${job.id}/invoke?wait=true HTTP/1.1`,
     'host: 127.0.0.1:10099',
-    `authorization: Bearer ${token}`,
+    ...(token === undefined ? [] : [`authorization: Bearer ${token}`]),
     'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
     `cookie: sid=${'c'.repeat(160)}`,
     'x-forwarded-host: api.acme.example.com',

@@ -22,10 +22,12 @@ interface Named {
   readonly version?: string
   readonly reference?: true
   readonly peer?: Peer
+  /** Envoy verifies a token of the caller's. */
+  readonly verified?: true
 }
 
 /** A row that asks an Envoy; its CPU time counts together with the authorizer's. */
-function envoyRow(named: Named, authorizer?: StartAuthorizer): Row {
+function envoyRow({ verified, ...named }: Named, authorizer?: StartAuthorizer): Row {
   return {
     ...named,
     group,
@@ -34,11 +36,12 @@ function envoyRow(named: Named, authorizer?: StartAuthorizer): Row {
       const asked = authorizer && (await authorizer(bench, folder))
       try {
         const request = join(folder, 'request.http')
-        writeFileSync(request, httpRequest(bench.tokens.token()), { mode: 0o600 })
+        const { tokens } = bench
+        writeFileSync(request, httpRequest(verified && tokens.token()), { mode: 0o600 })
         const envoy = await startEnvoy({
           binary: bench.envoy ?? 'envoy',
           folder,
-          jwks: bench.tokens.jwks,
+          caller: verified ? { jwks: tokens.jwks } : { payload: tokens.claims() },
           ...(asked === undefined ? {} : { authorizer: asked.running.target }),
           ...(asked?.mtls === undefined ? {} : { mtls: asked.mtls }),
           ...(asked?.running.inside === undefined ? {} : { inside: asked.running.inside }),
@@ -70,8 +73,8 @@ const peer = (of: Peer, id: string, title: string, address: 'unix' | 'tcp', refe
     },
   )
 
-const postern = (id: string, title: string, address: 'unix' | 'tcp'): Row =>
-  envoyRow({ id, title, ours: true }, async ({ build }, folder) => ({ running: await startPostern({ build, address, folder }) }))
+const postern = (id: string, title: string, address: 'unix' | 'tcp', more: Pick<Named, 'verified'> = {}): Row =>
+  envoyRow({ id, title, ours: true, ...more }, async ({ build }, folder) => ({ running: await startPostern({ build, address, folder }) }))
 
 const clientId = 'spiffe://cluster.local/ns/edge/sa/envoy'
 
@@ -86,11 +89,13 @@ const posternMtls: Row = envoyRow({ id: 'envoy-postern-mtls', title: 'Postern, m
 /** The same Envoy before each authorizer, and before none. */
 export const envoy: readonly Row[] = [
   envoyRow({ id: 'envoy-none', title: 'no authorization call', ours: false }),
+  envoyRow({ id: 'envoy-none-jwt', title: 'no authorization call, Envoy verifies a JWT', ours: false, verified: true }),
   peer(grpcGo, 'envoy-grpc-go', 'grpc-go, by hand', 'tcp', true),
   postern('envoy-postern', 'Postern', 'tcp'),
   peer(grpcGo, 'envoy-grpc-go-unix', 'grpc-go, by hand, unix socket', 'unix'),
   postern('envoy-postern-unix', 'Postern, unix socket', 'unix'),
   posternMtls,
+  postern('envoy-postern-jwt', 'Postern, Envoy verifies a JWT', 'tcp', { verified: true }),
   peer(nodeHttp2, 'envoy-node-http2', 'node:http2, canned answer', 'tcp'),
   peer(opa, 'envoy-opa', 'OPA-Envoy, decision log off', 'tcp'),
   peer(opaConsole, 'envoy-opa-console', 'OPA-Envoy, log on console', 'tcp'),
