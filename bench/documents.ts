@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { barChart, type Chart } from './plot.ts'
+import { report } from './report.ts'
 import { joined, type Metric, type Results, type RowResult, spreadOf } from './results.ts'
 import { scaled } from './statistics.ts'
 
@@ -49,12 +50,16 @@ export function drawCharts(results: Pick<Results, 'rows'>): Map<string, string> 
   return drawn
 }
 
-/** Writes results.json and the charts into a folder, docs/performance of the checkout; groups not measured now stay as they were. */
-export function writeDocuments(folder: string, results: Results): void {
+/** Writes results.json, the tables and the charts into a folder, docs/performance of the checkout; groups not measured now stay as they were. */
+export function writeDocuments(folder: string, results: Results, referenceOf: (group: string) => string | undefined): void {
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'results.json')
   const all = joined(existsSync(file) ? readResults(file) : undefined, results)
   writeFileSync(file, `${JSON.stringify(all, undefined, 2)}\n`)
+  writeFileSync(
+    join(folder, 'tables.md'),
+    `# Tables of the last benchmark\n\nWritten by \`npm run bench -- --write-docs\`; [how to read them](../performance.md).\n\n${report(all, referenceOf)}\n`,
+  )
   for (const [name, svg] of drawCharts(all)) writeFileSync(join(folder, name), svg)
 }
 

@@ -1,4 +1,4 @@
-import type { Outcome, Verdict } from './bounds.ts'
+import { judge, type Outcome, type Verdict } from './bounds.ts'
 import { type Metric, type Results, type RowResult, ratioOf, spreadOf } from './results.ts'
 import { groups } from './row.ts'
 import { scaled } from './statistics.ts'
@@ -27,6 +27,26 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
     p99,
   ],
 }
+
+/** A run in words: of what, where, the tables and the verdicts. @param referenceOf the reference row of a group */
+export function report(results: Results, referenceOf: (group: string) => string | undefined): string {
+  const { commit, changed, version } = results.postern
+  const { rounds, seconds } = results.settings
+  const perMillion = megabytesPerMillionLabels(results)
+  const verdicts = judge(results)
+  return [
+    `Postern ${version}, ${commit}${changed ? ' with changes' : ''}; ${describe(results.versions)}; ${describe(results.machine)}`,
+    `${rounds} rounds of ${seconds} s; medians, least and greatest in brackets`,
+    tables(results, referenceOf),
+    ...(perMillion === undefined ? [] : [`A million labels near take ${Math.round(perMillion)} MB.`]),
+    ...(verdicts.length === 0 ? [] : [verdictTable(verdicts)]),
+  ].join('\n\n')
+}
+
+const describe = (facts: Readonly<Record<string, string | number>>): string =>
+  Object.entries(facts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
 
 /** The tables of a run, one a group, with the ratio to the group's reference row. */
 export function tables(results: Pick<Results, 'rows'>, referenceOf: (group: string) => string | undefined): string {

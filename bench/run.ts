@@ -20,7 +20,7 @@ import { commitOf, machine, versionOf } from './machine.ts'
 import { writeMessages } from './message-files.ts'
 import { type Options, readOptions, UsageError, usage } from './options.ts'
 import type { Build } from './postern.ts'
-import { megabytesPerMillionLabels, tables, verdictTable } from './report.ts'
+import { report } from './report.ts'
 import type { Results, RowResult } from './results.ts'
 import { runRows } from './rounds.ts'
 import { type Bench, groups, type Row } from './row.ts'
@@ -89,17 +89,11 @@ async function measure(rows: readonly Row[], { plan }: Options, build: Build, fo
 
 /** Prints the tables and the verdicts. @returns the exit code: 1 where a promise was broken beyond noise */
 function show(results: Results): number {
-  const { commit, changed, version } = results.postern
-  const { rounds, seconds } = results.settings
-  print(`Postern ${version}, ${commit}${changed ? ' with changes' : ''}; ${describe(results.versions)}; ${describe(results.machine)}`)
-  print(`${rounds} rounds of ${seconds} s; medians, least and greatest in brackets\n`)
-  print(`${tables(results, (group) => allRows.find((row) => row.group === group && row.reference)?.id)}\n`)
-  const perMillion = megabytesPerMillionLabels(results)
-  if (perMillion !== undefined) print(`A million labels near take ${Math.round(perMillion)} MB.\n`)
-  const verdicts = judge(results)
-  if (verdicts.length > 0) print(`${verdictTable(verdicts)}\n`)
-  return verdicts.some(({ outcome }) => outcome === 'broken') ? 1 : 0
+  print(`${report(results, referenceOf)}\n`)
+  return judge(results).some(({ outcome }) => outcome === 'broken') ? 1 : 0
 }
+
+const referenceOf = (group: string): string | undefined => allRows.find((row) => row.group === group && row.reference)?.id
 
 /** Prints and writes what came out. @returns the exit code */
 function conclude(results: Results, options: Options): number {
@@ -109,15 +103,10 @@ function conclude(results: Results, options: Options): number {
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`)
   print(`Written to ${file}`)
-  if (options.writeDocs) writeDocuments(join(checkout, 'docs/performance'), results)
+  if (options.writeDocs) writeDocuments(join(checkout, 'docs/performance'), results, referenceOf)
   const failed = results.rows.some(({ problem }) => problem !== undefined)
   return options.mode === 'quick' && failed ? 1 : code
 }
-
-const describe = (facts: Readonly<Record<string, string | number>>): string =>
-  Object.entries(facts)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ')
 
 const packageVersion = (): string => (JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }).version
 

@@ -35,6 +35,8 @@ export class Call {
   state: 'reading' | 'deciding' | 'answered' = 'reading'
   /** How often the watch over open calls has seen it in this state. */
   seen = 0
+  /** Where it stands in the list of open calls. */
+  place = -1
   private readonly method: Method
   private readonly timeoutMs: number | undefined
   /** performance.now() when its first turn had ended: most calls end in it, and reading the time costs more than it tells. */

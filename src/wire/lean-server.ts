@@ -1,7 +1,8 @@
-import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { Call, type Connection, type Method, refuseStream } from './lean-call.ts'
+import { type Method, refuseStream } from './lean-call.ts'
+import { Connections, CountedCall, type ServedConnection, type ServerLimits } from './lean-connections.ts'
 import { drainSession } from './lean-drain.ts'
 import { leanHealth } from './lean-health.ts'
 import { createTimeoutReader, judgeEncoding, judgeHeaders } from './lean-request.ts'
@@ -26,13 +27,18 @@ const notAllowed = refusal(code.permissionDenied, refusedPeer)
 export interface LeanServerOptions extends CheckServerOptions {
   /** For tests: how often open calls and connections are looked over; 1 s unless given. */
   readonly lookEveryMs?: number
+  /** For tests: what differs from `serverLimits`. */
+  readonly limits?: Partial<ServerLimits>
 }
 
 /** As much of an unknown `:path` as is told back. */
 const longestPath = 200
 
 /** Messages under way on one connection, in multiples of the largest. */
-const partialMessages = 4
+const unfinishedMessages = 4
+
+/** The reasons for the numbers are in docs/decisions/0012-lean-transport.md. */
+const serverLimits = { maxConnections: 1024, maxCalls: 8192, reservedCalls: 8, maxUnfinishedTotal: 64 * 1024 * 1024 }
 
 /**
  * Serves Authorization/Check and grpc.health.v1 on node:http2, and nothing else. A call is answered as soon as its
@@ -55,10 +61,14 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
   const readTimeout = createTimeoutReader()
   const maxReceive = options.maxReceive ?? defaultMaxReceive
   const http2 = sessionOptions(options.maxStreams ?? defaultMaxStreams)
+  const connections = new Connections(
+    { ...serverLimits, maxReceive, maxUnfinished: maxReceive * unfinishedMessages, ...options.limits },
+    onFault,
+  )
   const sessions = new Map<ServerHttp2Session, Socket>()
   let closing: Promise<void> | undefined
 
-  const serve = (connection: Connection) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+  const serve = (connection: ServedConnection) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     stream.on('error', ignore)
     const noGrpc = judgeHeaders(headers)
     if (noGrpc) return refuseStream(stream, noGrpc)
@@ -70,7 +80,8 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     if (noEncoding) return refuseStream(stream, noEncoding)
     const timeoutMs = readTimeout(headers)
     if (typeof timeoutMs === 'object') return refuseStream(stream, timeoutMs)
-    calls.add(new Call(stream, method, timeoutMs, connection))
+    if (!connection.admit()) return stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    calls.add(new CountedCall(stream, method, timeoutMs, connection))
   }
   const refuse = (stream: ServerHttp2Stream): void => {
     stream.on('error', ignore)
@@ -87,7 +98,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     const peer = tls.mode === 'mtls' ? peerSpiffeId(socket) : undefined
     const allowed = tls.mode !== 'mtls' || (peer !== undefined && tls.allow.includes(peer))
     if (!allowed) onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
-    const connection: Connection = { maxReceive, partial: 0, maxPartial: maxReceive * partialMessages, cut: () => socket.destroy() }
+    const connection = connections.of(socket)
     const session = openSession(socket, http2, allowed ? serve(connection) : refuse, options.lookEveryMs)
     if (!session) return
     sessions.set(session, socket)
@@ -95,8 +106,8 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
   }
   const { address, stop, cut, stopWatching } = await openServer({
     listener,
-    plain: () => createServer({ noDelay: true }, take),
-    secure: (tls) => createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take),
+    plain: () => connections.follow(createServer({ noDelay: true }, take)),
+    secure: (tls) => connections.follow(createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take)),
     onFault,
     certificatesEveryMs: options.certificatesEveryMs,
     sockets: options.sockets,

@@ -6,6 +6,7 @@ import {
   type ServerOptions,
 } from 'node:http2'
 import type { Socket } from 'node:net'
+import { calmStreams, keepStreamsYoung } from './lean-streams.ts'
 
 /** Milliseconds until the client must have sent its preface and settings. */
 const prefaceMs = 10_000
@@ -25,8 +26,8 @@ export function sessionOptions(maxStreams: number): ServerOptions {
     settings: {
       maxConcurrentStreams: maxStreams,
       initialWindowSize: streamWindow,
-      // Envoy's own requests have about ten short headers.
-      maxHeaderListSize: 16 * 1024,
+      // Envoy's own requests have about ten short headers. Each is kept until garbage is collected.
+      maxHeaderListSize: 12 * 1024,
     },
     maxHeaderListPairs: 64,
     // What is sent are constants: nothing to look for twice.
@@ -34,10 +35,11 @@ export function sessionOptions(maxStreams: number): ServerOptions {
     maxSettings: 32,
     maxOutstandingPings: 4,
     // MB that a connection may keep for frames that its peer does not take; then new calls are refused.
-    maxSessionMemory: 32,
-    // Envoy resets a call where its client has gone or its time-out has passed, which may be all calls of a bad second.
-    streamResetBurst: 10_000,
-    streamResetRate: 1000,
+    maxSessionMemory: 16,
+    // Envoy resets a call where its client has gone or its time-out has passed, which may be all calls that it has open,
+    // twice over. Then, and so many a second.
+    streamResetBurst: 2048,
+    streamResetRate: 256,
   }
 }
 
@@ -55,6 +57,8 @@ export function openSession(
 ): ServerHttp2Session | undefined {
   if (socket.destroyed) return undefined
   const session = performServerHandshake(socket, options)
+  keepStreamsYoung()
+  calmStreams(session)
   // Whatever goes wrong with a connection ends it, and only it.
   session.on('error', () => {})
   session.on('stream', onStream)

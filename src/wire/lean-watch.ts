@@ -19,15 +19,21 @@ export interface OpenCalls {
  */
 export function watchCalls(everyMs = 1000): OpenCalls {
   let begun: Call[] = []
-  const open = new Set<Call>()
-  const closed = (call: Call): void => void open.delete(call)
+  // A list, where each call knows its place: a Set would hold on to calls that are over (see lean-streams.ts).
+  const open: Call[] = []
+  const closed = (call: Call): void => {
+    const last = open.pop()
+    if (last === undefined || last === call) return
+    open[call.place] = last
+    last.place = call.place
+  }
   const endTurn = (): void => {
     const calls = begun
     begun = []
     for (const call of calls) {
       if (call.over) call.leave()
       else {
-        open.add(call)
+        call.place = open.push(call) - 1
         call.wait(closed)
       }
     }
@@ -39,7 +45,7 @@ export function watchCalls(everyMs = 1000): OpenCalls {
     } else if (call.state === 'answered' && call.seen > takenWithin) call.connection.cut()
   }
   const timer = setInterval(() => {
-    for (const call of open) look(call)
+    for (const call of [...open]) look(call)
   }, everyMs)
   timer.unref()
   return {

@@ -84,9 +84,15 @@ const emptyContinuations: Attack = flood(() =>
   again(frame(frameType.continuation, none, 1), { bytes: frame(frameType.headers, none, 1, headerBlock), frames: 1 }),
 )
 
-/** Header lists as large as one frame. */
+/** Header lists as large as one frame, which are too long. */
 const largeHeaders: Attack = flood(() => {
   const fields = Buffer.concat([headerBlock, ...Array.from({ length: 15 }, (_, index) => literal(`x-filler-${index}`, 'f'.repeat(1000)))])
+  return streams((id) => [frame(frameType.headers, endHeaders | endStream, id, fields)])
+})
+
+/** Header lists of nearly 12 KiB, which are read. */
+const readHeaders: Attack = flood(() => {
+  const fields = Buffer.concat([headerBlock, ...Array.from({ length: 10 }, (_, index) => literal(`x-filler-${index}`, 'f'.repeat(1000)))])
   return streams((id) => [frame(frameType.headers, endHeaders | endStream, id, fields)])
 })
 
@@ -140,7 +146,8 @@ export const attacks = {
   'checks reset at once': resetChecks,
   'endless CONTINUATION': continuations,
   'endless CONTINUATION without a field': emptyContinuations,
-  'large header lists': largeHeaders,
+  'header lists that are too long': largeHeaders,
+  'long header lists': readHeaders,
   'fields without a name': emptyHeaders,
   'an HPACK bomb': hpackBomb,
   'SETTINGS, unread': settingsUnread,

@@ -13,14 +13,14 @@ export type Counts = Readonly<Record<string, number>>
 export type Attack = (port: number, over: () => boolean) => Promise<Counts>
 
 /** Milliseconds for which each attack goes on. */
-const attackMs = 1_200
+const attackMs = 1_000
 /** Milliseconds between two questions of the client that is no attacker. */
 const askEveryMs = 25
 /**
  * MiB of the service at any time, through all attacks one after another: what leaked would pile up beyond it. A fresh one has about
  * 100, and what the system's allocator once had from the kernel it does not give back.
  */
-const mostMiB = 512
+const mostMiB = 448
 /** CPU that an idle service may use, in seconds a second: after an attack nothing is left to be done. */
 const idleCpu = 0.15
 const idleMs = 300

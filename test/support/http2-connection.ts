@@ -51,11 +51,16 @@ export function http2Connection(port: number, options: Http2Options = {}): Promi
       options.onFrame?.(type, flags, stream, payload)
     }
     let over = false
-    let drained: (() => void) | undefined
+    // An acknowledgement may wait beside what an attack writes.
+    const waiting: (() => void)[] = []
+    const goOn = (): void => {
+      for (const resolve of waiting.splice(0)) resolve()
+    }
+    socket.on('drain', goOn)
     const ended = new Promise<void>((resolve) => {
       socket.once('close', () => {
         over = true
-        drained?.()
+        goOn()
         resolve()
       })
     })
@@ -64,10 +69,7 @@ export function http2Connection(port: number, options: Http2Options = {}): Promi
       sent.frames += frames
       sent.bytes += bytes.length
       if (socket.write(bytes)) return finished
-      return new Promise((resolve) => {
-        drained = resolve
-        socket.once('drain', resolve)
-      })
+      return new Promise((resolve) => void waiting.push(resolve))
     }
     socket.once('error', fail)
     socket.on('error', () => {})
