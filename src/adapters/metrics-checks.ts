@@ -50,8 +50,12 @@ export function createCheckMetrics(registry: Registry): CheckMetrics {
     return out
   })
   const stageName = 'postern_stage_duration_seconds'
-  register(registry, 'histogram', stageName, 'Time in each stage of a check, waiting included', () =>
-    [...stages].flatMap(([stage, durations]) => durations.values(stageName, { stage })),
+  register(
+    registry,
+    'histogram',
+    stageName,
+    'Time in each stage of a check, waiting included; one check in sixteen is timed and counts for sixteen, waits are all told',
+    () => [...stages].flatMap(([stage, durations]) => durations.values(stageName, { stage })),
   )
   const checkName = 'postern_check_duration_seconds'
   register(registry, 'histogram', checkName, 'Time from the arrival of the message to the decision', () => whole.values(checkName, {}))

@@ -99,7 +99,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_tokens_revoked_total', 'Revocations by level', () => revoked.values())
   counter('postern_admin_auth_total', 'Admin logins by what became of them', () => logins.values())
   counter('postern_faults_total', 'Failures that stopped no request, by where', () => faults.values())
-  counter('postern_overloaded_total', 'Checks turned away because too many were in flight, or they had waited too long', () => single(overloads))
+  counter('postern_overloaded_total', 'Checks turned away because too many were in flight, or they had waited too long', () =>
+    single(overloads),
+  )
   counter('postern_undecodable_total', 'Messages to the check port that were no CheckRequest', () => single(undecodables))
   gauge('postern_in_flight', 'Checks between request and answer', () => single(sources.inFlight?.()))
   gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)), 'min')

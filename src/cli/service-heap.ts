@@ -23,7 +23,11 @@ export function useServiceHeap(): void {
   // A process with a channel to its parent would lose it; a worker has its flags from the primary.
   if (!semiSpaceChosen && process.send === undefined && process.execve !== undefined) {
     const flags = [`--max-semi-space-size=${semiSpaceMb}`, ...execArgv]
-    process.execve(execPath, [execPath, ...flags, ...argv.slice(1)], { ...env, [arenas.name]: env[arenas.name] ?? arenas.value })
+    try {
+      process.execve(execPath, [execPath, ...flags, ...argv.slice(1)], { ...env, [arenas.name]: env[arenas.name] ?? arenas.value })
+    } catch {
+      // Where that is not allowed, or not possible, the service takes more memory and is the same otherwise.
+    }
   }
   setFlagsFromString(`--heap-growing-percent=${growingPercent}`)
 }

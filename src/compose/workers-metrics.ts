@@ -15,7 +15,17 @@ export function metricsOfAll(own: Metrics, crew: Pick<Crew, 'members'> | undefin
   if (!crew) return own
   const told = new Map<Member, MetricsSnapshot>()
   let ended: MetricsSnapshot = []
+  let asking = 0
 
+  /** Called between two pages, never during one: what was asked of a worker must not count again as that of one that has ended. */
+  const bury = (): void => {
+    const running = new Set(crew.members())
+    for (const [member, last] of told) {
+      if (running.has(member)) continue
+      told.delete(member)
+      ended = sumOf([ended, countersOf(last)])
+    }
+  }
   const ask = async (member: Member): Promise<MetricsSnapshot> => {
     const answer = await member.measure(answerMs)
     if (answer) {
@@ -26,14 +36,16 @@ export function metricsOfAll(own: Metrics, crew: Pick<Crew, 'members'> | undefin
     return countersOf(told.get(member) ?? [])
   }
   const expose = async (): Promise<string> => {
-    const answers = await Promise.all(crew.members().map(ask))
-    const running = new Set(crew.members())
-    for (const [member, last] of told) {
-      if (running.has(member)) continue
-      told.delete(member)
-      ended = sumOf([ended, countersOf(last)])
-    }
-    return pageOf([await own.snapshot(), ...answers, ended])
+    if (asking === 0) bury()
+    // What had ended when this page began: a worker that ends meanwhile is on it by what it told.
+    const before = ended
+    asking += 1
+    const members = crew.members()
+    const gone = [...told.keys()].filter((member) => !members.includes(member)).map((member) => countersOf(told.get(member) ?? []))
+    const answers = await Promise.all(members.map(ask)).finally(() => {
+      asking -= 1
+    })
+    return pageOf([await own.snapshot(), ...answers, ...gone, before])
   }
   return { ...own, expose }
 }

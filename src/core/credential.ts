@@ -17,6 +17,9 @@ export interface ClaimedIssuers {
 export const readCredential = (authorization: string | undefined, issuers?: ClaimedIssuers): Credential =>
   new PresentedCredential(authorization, issuers)
 
+/** Characters of a claimed issuer. */
+const longestRemembered = 512
+
 class PresentedCredential implements Credential {
   readonly authorization: string | undefined
   readonly scheme: string
@@ -52,7 +55,8 @@ class PresentedCredential implements Credential {
     let issuer = this.#issuers?.get(this.digest)
     if (issuer === undefined) {
       issuer = this.#readIssuer() ?? ''
-      this.#issuers?.set(this.digest, issuer)
+      // Nobody has verified it: what is remembered of strangers is short.
+      if (issuer.length <= longestRemembered) this.#issuers?.set(this.digest, issuer)
     }
     return issuer === '' ? undefined : issuer
   }

@@ -12,20 +12,36 @@ export interface RouteEntry {
 
 /** What a path matched: the routes at that place by method, and the parameters of the one asked for. */
 export interface PathMatch {
-  readonly methods: ReadonlyMap<string, RouteEntry>
+  readonly methods: Methods
   /** Decoded segments that stood for parameters and wildcards, from left to right. */
   readonly captured: readonly string[]
 }
 
-interface Node {
-  readonly statics: Map<string, Node>
-  any: Node | undefined // {param}: all names share one place
-  star: Node | undefined
-  here: Map<string, RouteEntry> | undefined
-  rest: Map<string, RouteEntry> | undefined
+/** The routes at one place: few, as they differ by method alone. */
+export class Methods {
+  readonly #entries: RouteEntry[] = []
+
+  add(entry: RouteEntry): void {
+    this.#entries.push(entry)
+  }
+
+  /** The route for a method, letter by letter. */
+  get(method: string): RouteEntry | undefined {
+    for (const entry of this.#entries) if (entry.methods.includes(method)) return entry
+    return undefined
+  }
 }
 
-const node = (): Node => ({ statics: new Map(), any: undefined, star: undefined, here: undefined, rest: undefined })
+// A policy of many routes is mostly these: what a place does not have costs no more than its field.
+interface Node {
+  statics: Map<string, Node> | undefined
+  any: Node | undefined // {param}: all names share one place
+  star: Node | undefined
+  here: Methods | undefined
+  rest: Methods | undefined
+}
+
+const node = (): Node => ({ statics: undefined, any: undefined, star: undefined, here: undefined, rest: undefined })
 
 /**
  * Routes as one tree of segments for each host, so that a thousand cost what ten do. Precedence, segment by
@@ -89,7 +105,7 @@ export class RouteTable {
 }
 
 interface Found {
-  readonly routes: Map<string, RouteEntry>
+  readonly routes: Methods
   readonly byRest: boolean
 }
 
@@ -100,7 +116,7 @@ function walk(at: Node, segments: readonly string[], depth: number, captured: st
     if (at.here) return { routes: at.here, byRest: false }
     return at.rest && { routes: at.rest, byRest: true }
   }
-  const fixed = at.statics.get(segment)
+  const fixed = at.statics?.get(segment)
   if (fixed) {
     const found = walk(fixed, segments, depth + 1, captured)
     if (found) return found
@@ -122,6 +138,7 @@ function place(tree: Node, segments: readonly TemplateSegment[]): { at: Node; re
   for (const segment of segments) {
     if (segment.kind === 'rest') return { at, rest: true }
     if (segment.kind === 'static') {
+      at.statics ??= new Map()
       const next = at.statics.get(segment.text) ?? node()
       at.statics.set(segment.text, next)
       at = next
@@ -138,10 +155,10 @@ function place(tree: Node, segments: readonly TemplateSegment[]): { at: Node; re
 
 function insert(tree: Node, entry: RouteEntry): void {
   const { at, rest } = place(tree, entry.segments)
-  const routes = (rest ? at.rest : at.here) ?? new Map<string, RouteEntry>()
-  if (rest) at.rest = routes
-  else at.here = routes
-  for (const method of entry.methods) routes.set(method, entry)
+  const methods = (rest ? at.rest : at.here) ?? new Methods()
+  if (rest) at.rest = methods
+  else at.here = methods
+  methods.add(entry)
 }
 
 /** The place of an entry in words, alike for two entries exactly where they match equally. */

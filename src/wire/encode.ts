@@ -155,7 +155,8 @@ function writeHeader(out: WireWriter, tag: number, name: string, value: string |
   if (!fieldName.test(name) || name === 'host') throw new EncodeFault('a header has a name that may not be set')
   const text = value instanceof BearerToken ? value.authorization : value
   // A value that Envoy would refuse turns an allow into its own 503, or lets a client's header of that name survive.
-  if (text === value && !fieldValue.test(text)) throw new EncodeFault(`the value of ${name} holds what is not visible ASCII`)
+  if (typeof text !== 'string' || (text === value && !fieldValue.test(text)))
+    throw new EncodeFault(`the value of ${name} holds what is not visible ASCII`)
   const option = out.written
   out.raw(overwriting)
   const header = out.written

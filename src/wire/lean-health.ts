@@ -3,6 +3,8 @@ import type { Call, Method } from './lean-call.ts'
 import { code, refusal } from './lean-status.ts'
 
 const service = '/grpc.health.v1.Health'
+/** Characters of a name that is told back: a header that is too long would end the connection. */
+const longestName = 200
 
 /** grpc.health.v1 of one server. */
 export interface LeanHealth {
@@ -33,7 +35,7 @@ export function leanHealth(services: readonly string[]): LeanHealth {
     const name = nameIn(call, message)
     if (name === undefined) return
     if (names.has(name)) call.answer(healthResponse(now))
-    else call.refuse(refusal(code.notFound, `Health status unknown for service ${name}`))
+    else call.refuse(refusal(code.notFound, `Health status unknown for service ${name.slice(0, longestName)}`))
   }
   const list: Method = (call) => {
     call.answer(healthListResponse(services, now))

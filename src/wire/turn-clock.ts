@@ -9,18 +9,23 @@ export interface TurnClockOptions {
   readonly idleMs: () => number
   /** Calls back when the event loop has read what there was to read. */
   readonly afterTurn: (then: () => void) => void
+  /** Calls back again and again, a few dozen times a second, also where no message comes. */
+  readonly regularly: (then: () => void) => void
 }
+
+const everyMs = 20
 
 const ofThisProcess: TurnClockOptions = {
   idleMs: () => performance.nodeTiming.idleTime,
   afterTurn: (then) => void setImmediate(then),
+  regularly: (then) => void setInterval(then, everyMs).unref(),
 }
 
 /**
  * HTTP/2 says not when a message was sent. But in each turn the event loop reads all of its sockets, so what it reads now
  * came after the turn before had begun: it waited no longer than the loop has been busy since then.
  */
-export function createTurnClock({ idleMs, afterTurn }: TurnClockOptions = ofThisProcess): TurnClock {
+export function createTurnClock({ idleMs, afterTurn, regularly }: TurnClockOptions = ofThisProcess): TurnClock {
   let begun = 0
   let idleAtBegin = 0
   let open = false
@@ -29,16 +34,20 @@ export function createTurnClock({ idleMs, afterTurn }: TurnClockOptions = ofThis
   const end = (): void => {
     open = false
   }
+  const look = (now: number): void => {
+    if (open) return
+    open = true
+    afterTurn(end)
+    const idle = idleMs()
+    before = begun === 0 ? 0 : Math.max(0, now - begun - (idle - idleAtBegin))
+    begun = now
+    idleAtBegin = idle
+  }
+  // Else all that the loop did since the last message would count, however long ago that was.
+  regularly(() => look(performance.now()))
   return {
     waitedMs: (now) => {
-      if (!open) {
-        open = true
-        afterTurn(end)
-        const idle = idleMs()
-        before = begun === 0 ? 0 : Math.max(0, now - begun - (idle - idleAtBegin))
-        begun = now
-        idleAtBegin = idle
-      }
+      look(now)
       return before + (now - begun)
     },
   }

@@ -5,9 +5,14 @@ import { createTurnClock } from '../../src/wire/turn-clock.ts'
 function loop() {
   let idle = 0
   let after: (() => void)[] = []
-  const clock = createTurnClock({ idleMs: () => idle, afterTurn: (then) => after.push(then) })
+  let tick = (): void => {}
+  const regularly = (then: () => void): void => {
+    tick = then
+  }
+  const clock = createTurnClock({ idleMs: () => idle, afterTurn: (then) => after.push(then), regularly })
   return {
     clock,
+    tick: () => tick(),
     wait: (ms: number) => {
       idle += ms
     },
@@ -56,6 +61,34 @@ describe('the turn clock', () => {
     wait(5)
     // 400 ms of something that was no message.
     assert.equal(clock.waitedMs(1405), 400)
+  })
+
+  it('forgets what the loop did long ago, though no message came since', async () => {
+    const { clock, tick, endTurn } = loop()
+    clock.waitedMs(performance.now())
+    for (let i = 0; i < 20; i++) {
+      // Busy for a while, again and again: state that is polled, a scrape.
+      const until = performance.now() + 5
+      while (performance.now() < until);
+      endTurn()
+      tick()
+    }
+    endTurn()
+    const waited = clock.waitedMs(performance.now())
+    assert.ok(waited < 50, `${waited}`)
+  })
+
+  it('of a quiet service says next to nothing', async () => {
+    const clock = createTurnClock()
+    clock.waitedMs(performance.now())
+    for (let i = 0; i < 15; i++) {
+      await new Promise((done) => setTimeout(done, 20))
+      const until = performance.now() + 5
+      while (performance.now() < until);
+    }
+    await new Promise((done) => setTimeout(done, 100))
+    const waited = clock.waitedMs(performance.now())
+    assert.ok(waited < 60, `${waited}`)
   })
 
   it('goes by the real event loop', async () => {
