@@ -57,7 +57,7 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
   const started = new Date()
   // Secrets of the first policy are read before there is a log, and a fault at the start is one of the policy.
   let onSecretFault: (detail: string) => void = () => {}
-  const reading = { file: config, env, realm, onSecretFault: (detail: string) => onSecretFault(detail) }
+  const reading = { file: config, env, realm, serving: true, onSecretFault: (detail: string) => onSecretFault(detail) }
   const read = await readPolicy(reading)
   if (!read.ok) throw new StartRefused(read.faults.map(faultText), 'policy')
   const { settings, warnings } = read.loaded

@@ -11,12 +11,14 @@ import type { Draft } from './draft.ts'
 import type { Path, Report } from './faults.ts'
 import { linearPattern } from './linear-pattern.ts'
 import { isHeaderName, type RouteSettings } from './schema-routes.ts'
+import type { Shared } from './shared.ts'
 
 /** What a route is compiled against. */
 export interface RouteContext {
   readonly draft: Draft
   readonly closure: RoleClosure
   readonly conditions: Conditions
+  readonly shared: Shared
 }
 
 /**
@@ -25,7 +27,7 @@ export interface RouteContext {
  */
 export function compileRoute(route: RouteSettings, index: number, context: RouteContext, report: Report): RouteEntry | undefined {
   const path: Path = ['routes', index]
-  const { draft, closure } = context
+  const { draft, shared } = context
   const segments = parseTemplate(route.path)
   if (typeof segments === 'string') report([...path, 'path'], segments)
   const params = typeof segments === 'string' ? undefined : templateParams(segments)
@@ -45,19 +47,20 @@ export function compileRoute(route: RouteSettings, index: number, context: Route
     public: route.public,
     enforce: route.enforce,
     authorization: route.authorization,
-    validators: route.identity && new Set(route.identity),
-    workloads: route.workload && new Set(route.workload),
+    validators: route.identity && shared.set(route.identity),
+    workloads: route.workload && shared.set(route.workload),
     roles: rolesOf(route, path, context, report),
-    scopes: scopesOf(route, path, params, report),
+    scopes: scopesOf(route, path, params, context, report),
     condition: conditionOf(route, path, context, report),
-    owner: ownerOf(route, path, params, closure, draft, report),
-    downstream: downstreamOf(route, path, draft, report),
-    claims: claimsOf(route, path, draft.sections.headers.prefix, report),
+    owner: ownerOf(route, path, params, context, report),
+    downstream: shared.one('downstream', downstreamOf(route, path, draft, report)),
+    claims: shared.one('claims', claimsOf(route, path, draft.sections.headers.prefix, report)),
     audit: route.audit ?? draft.sections.audit.decisions,
     encodedSlash: route.encoded_slash,
   }
   if (typeof segments === 'string') return undefined
-  return { route: rule, host: route.host, methods: route.methods, segments }
+  const methods = shared.one('methods', route.methods)
+  return { route: rule, host: route.host, methods, segments: segments.map((segment) => shared.one('segment', segment)) }
 }
 
 const asksForSomebody = ['identity', 'workload', 'roles', 'scopes', 'when', 'owner', 'downstream', 'claims'] as const
@@ -68,15 +71,22 @@ function checkPublic(route: RouteSettings, path: Path, report: Report): void {
       report([...path, key], `a public route asks for nobody: expected no "${key}", or no "public: true"`, { at: 'key' })
 }
 
-function rolesOf(route: RouteSettings, path: Path, { draft, closure }: RouteContext, report: Report): RoleDemand | undefined {
+function rolesOf(route: RouteSettings, path: Path, { draft, closure, shared }: RouteContext, report: Report): RoleDemand | undefined {
   if (!route.roles) return undefined
   const all = !Array.isArray(route.roles)
   const names = Array.isArray(route.roles) ? route.roles : route.roles.all
   checkRoles(names, [...path, 'roles', ...(all ? ['all'] : [])], draft, report)
-  return demandRoles(closure, all ? 'all' : 'any', names)
+  const mode = all ? 'all' : 'any'
+  return shared.made('roles', [mode, names], () => demandRoles(closure, mode, names))
 }
 
-function scopesOf(route: RouteSettings, path: Path, params: readonly string[] | undefined, report: Report): ScopeDemand | undefined {
+function scopesOf(
+  route: RouteSettings,
+  path: Path,
+  params: readonly string[] | undefined,
+  { shared }: RouteContext,
+  report: Report,
+): ScopeDemand | undefined {
   if (!route.scopes) return undefined
   const all = !Array.isArray(route.scopes)
   const names = Array.isArray(route.scopes) ? route.scopes : route.scopes.all
@@ -86,7 +96,7 @@ function scopesOf(route: RouteSettings, path: Path, params: readonly string[] | 
     for (const [, name = ''] of scope.matchAll(/\{([^}]*)\}/g))
       if (params && !params.includes(name)) report(at, `the path has no parameter "{${name}}": expected ${list(params)}`)
   }
-  return { mode: all ? 'all' : 'any', names }
+  return shared.one('scopes', { mode: all ? 'all' : 'any', names })
 }
 
 const list = (params: readonly string[]): string =>
@@ -104,8 +114,7 @@ function ownerOf(
   route: RouteSettings,
   path: Path,
   params: readonly string[] | undefined,
-  closure: RoleClosure,
-  draft: Draft,
+  { draft, closure, shared }: RouteContext,
   report: Report,
 ): OwnerDemand | undefined {
   const { owner } = route
@@ -119,22 +128,23 @@ function ownerOf(
   checkRoles(owner.bypass_roles ?? [], [...at, 'bypass_roles'], draft, report)
   if (owner.source !== undefined && !draft.named.sources.has(owner.source))
     report([...at, 'source'], `there is no source "${owner.source}": expected a name of those under sources`)
-  const pattern = owner.id_pattern === undefined ? undefined : linearPattern(owner.id_pattern)
+  const { resource, id_pattern, source, bypass_roles = [] } = owner
+  const pattern = id_pattern === undefined ? undefined : shared.made('id_pattern', id_pattern, () => linearPattern(id_pattern))
   if (typeof pattern === 'string') report([...at, 'id_pattern'], pattern)
   for (const key of ['resource', 'id'] as const)
     if (owner[key] === undefined)
       report([...at, key], `"${key}" is missing: expected ${key === 'id' ? 'path:NAME, header:NAME or query:NAME' : 'a kind of resource'}`)
   const id = owner.id === undefined ? undefined : idSource(owner.id, params, draft.sections.headers.prefix)
   if (typeof id === 'string') report([...at, 'id'], id)
-  if (owner.resource === undefined || typeof id !== 'object') return undefined
-  return {
-    resource: owner.resource,
+  if (resource === undefined || typeof id !== 'object') return undefined
+  return shared.made('owner', [resource, id, id_pattern ?? null, owner.when_absent, source ?? null, bypass_roles], () => ({
+    resource,
     id,
     idPattern: typeof pattern === 'object' ? { test: pattern.matchesWhole } : defaultIdPattern,
     whenAbsent: owner.when_absent,
-    source: owner.source,
-    bypass: new Set((owner.bypass_roles ?? []).flatMap((role) => [...givers(closure, role)])),
-  }
+    source,
+    bypass: shared.set(bypass_roles.flatMap((role) => [...givers(closure, role)])),
+  }))
 }
 
 /** Headers that carry credentials, or that Envoy makes itself, name no resource. */

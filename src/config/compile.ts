@@ -7,13 +7,16 @@ import { Conditions } from './conditions.ts'
 import type { Draft } from './draft.ts'
 import { pathText, type Report } from './faults.ts'
 import type { Settings } from './schema.ts'
+import { Shared } from './shared.ts'
+import type { Turns } from './turns.ts'
 
 /** Compiles roles and routes of a draft, and reports all that is wrong with them. */
-export function compileRoutes(draft: Draft, report: Report): RouteEntry[] {
-  const context = { draft, closure: closure(draft, report), conditions: new Conditions() }
+export async function compileRoutes(draft: Draft, turns: Turns, report: Report): Promise<RouteEntry[]> {
+  const context = { draft, closure: closure(draft, report), conditions: new Conditions(), shared: new Shared() }
   const ids = new Set<string>()
   const places = new Map<RouteEntry, number>()
   for (const [i, route] of draft.routes.entries()) {
+    if (turns.due) await turns.next()
     if (!route) continue
     if (ids.has(route.id)) report(['routes', i, 'id'], `the id "${route.id}" occurs twice: expected each route to have its own`)
     ids.add(route.id)
@@ -22,10 +25,13 @@ export function compileRoutes(draft: Draft, report: Report): RouteEntry[] {
   }
   const entries = [...places.keys()]
   // A route whose host or methods were left out would match too much.
-  const whole = entries.filter((entry) => {
-    const path = pathText(['routes', places.get(entry) ?? 0])
-    return ![...draft.broken].some((broken) => broken === `${path}.host` || broken.startsWith(`${path}.methods`))
-  })
+  const unsure = new Set<string>()
+  for (const broken of draft.broken) {
+    const [, route] = /^(routes\[\d+\])\.(?:host$|methods)/.exec(broken) ?? []
+    if (route !== undefined) unsure.add(route)
+  }
+  const whole = unsure.size === 0 ? entries : entries.filter((entry) => !unsure.has(pathText(['routes', places.get(entry) ?? 0])))
+  if (turns.due) await turns.next()
   const told = new Set<RouteEntry>()
   for (const [later, earlier, method] of conflicts(whole)) {
     if (told.has(later)) continue

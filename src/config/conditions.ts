@@ -53,12 +53,19 @@ export class Conditions {
   readonly #patterns = new Map<string, LinearPattern>()
   readonly #all = environment(true, this.#patterns)
   readonly #withoutResource = environment(false, this.#patterns)
+  readonly #known = new Map<string, Condition | ConditionFault>()
 
   /**
    * Parses and type-checks one CEL expression.
    * @returns the condition, or why it is none
    */
   compile(source: string): Condition | ConditionFault {
+    const known = this.#known.get(source) ?? this.#compile(source)
+    this.#known.set(source, known)
+    return known
+  }
+
+  #compile(source: string): Condition | ConditionFault {
     const checked = this.#all.check(source)
     if (!checked.valid) return faultOf(checked.error)
     if (checked.type !== 'bool')

@@ -5,6 +5,7 @@ import { policyFile, type Settings } from './schema.ts'
 import { type ValidatorSettings, validator } from './schema-identity.ts'
 import { listen } from './schema-listen.ts'
 import { type RouteSettings, route } from './schema-routes.ts'
+import type { Turns } from './turns.ts'
 
 // Built once: zod compiles a schema when it is first used.
 export const wholeSchema = policyFile()
@@ -48,7 +49,7 @@ const isTree = (value: unknown): value is Tree => typeof value === 'object' && v
  * Parses the data of a policy file, section by section and entry by entry.
  * @param data as it comes from YAML, with includes and overrides worked in; broken parts are taken out of it
  */
-export function parseDraft(data: Tree, tell: Report): Draft {
+export async function parseDraft(data: Tree, turns: Turns, tell: Report): Promise<Draft> {
   const broken = new Set<string>()
   const report: Report = (path, message, aim) => {
     broken.add(pathText(path))
@@ -69,8 +70,8 @@ export function parseDraft(data: Tree, tell: Report): Draft {
   const sections = parseTolerantly(sectionsSchema, rest, [], report, wholeSchema) ?? sectionsSchema.parse({})
   return {
     sections,
-    identity: parseEntries(validatorSchema, identity, ['identity'], 'a list of validators', report),
-    routes: parseEntries(routeSchema, routes, ['routes'], 'a list of routes', report),
+    identity: await parseEntries(validatorSchema, identity, ['identity'], 'a list of validators', turns, report),
+    routes: await parseEntries(routeSchema, routes, ['routes'], 'a list of routes', turns, report),
     named,
     broken,
   }
@@ -90,18 +91,24 @@ class AnyName extends Set<string> {
   }
 }
 
-function parseEntries<S extends z.ZodType>(
+async function parseEntries<S extends z.ZodType>(
   schema: S,
   value: unknown,
   path: Path,
   what: string,
+  turns: Turns,
   report: Report,
-): (z.output<S> | undefined)[] {
+): Promise<(z.output<S> | undefined)[]> {
   if (!Array.isArray(value)) {
     report(path, value === undefined ? `"${path.join('.')}" is missing: expected ${what}` : `expected ${what}`)
     return []
   }
-  return value.map((entry, i) => parseTolerantly(schema, entry, [...path, i], report))
+  const parsed: (z.output<S> | undefined)[] = []
+  for (const [i, entry] of value.entries()) {
+    if (turns.due) await turns.next()
+    parsed.push(parseTolerantly(schema, entry, [...path, i], report))
+  }
+  return parsed
 }
 
 /** The settings of a draft that has no faults. */

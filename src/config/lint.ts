@@ -5,18 +5,22 @@ import type { Report } from './faults.ts'
 import type { ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
 import type { RouteSettings } from './schema-routes.ts'
+import type { Turns } from './turns.ts'
 import { durationText } from './values.ts'
 
 const jwksCachedMs = jwksMaxAge * 1000
 
 /** Tells what is legal but unsafe, each in one sentence with what to write instead. */
-export function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], report: Report): void {
+export async function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], turns: Turns, report: Report): Promise<void> {
   warnOfListeners(draft, report)
   const { state } = draft.sections
   if (state.kind === 'file') report(['state'], 'replicas would not share a state file: write redis:// where more than one runs')
   if (state.kind === 'memory') report(['state'], 'a restart forgets owners, keys and revocations: write file:PATH or redis:// to keep them')
   const rules = new Map(entries.map((entry) => [entry.route.id, entry]))
-  for (const [i, route] of draft.routes.entries()) if (route) warnOfRoute(route, rules.get(route.id), i, report)
+  for (const [i, route] of draft.routes.entries()) {
+    if (turns.due) await turns.next()
+    if (route) warnOfRoute(route, rules.get(route.id), i, report)
+  }
   warnOfValidators(draft, entries, report)
   warnOfSharedAudiences(draft, report)
 }

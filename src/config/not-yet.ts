@@ -1,4 +1,5 @@
-import type { Path, Report } from './faults.ts'
+import type { Path, Report, Step } from './faults.ts'
+import type { Turns } from './turns.ts'
 
 interface NotYet {
   /** `*` stands for any key or index. */
@@ -46,9 +47,10 @@ export const notYet: readonly NotYet[] = [
 ]
 
 /** Reports each setting in the data that this version does not have yet, at its key or at its value. */
-export function reportNotYet(data: unknown, report: Report): void {
+export async function reportNotYet(data: unknown, turns: Turns, report: Report): Promise<void> {
   for (const row of notYet) {
-    visit(data, row.setting, [], (path, value) => {
+    if (turns.due) await turns.next()
+    visit(data, row.setting, 0, [], (path, value) => {
       if (row.when && !row.when(value)) return
       const last = row.setting.at(-1) ?? ''
       const what = row.shown ? `"${last}: ${String(value)}"` : `"${last}"`
@@ -57,13 +59,21 @@ export function reportNotYet(data: unknown, report: Report): void {
   }
 }
 
-function visit(value: unknown, pattern: readonly string[], path: Path, found: (path: Path, value: unknown) => void): void {
-  const [step, ...rest] = pattern
+/** @param at the path so far, shared by all steps: whoever keeps it takes a copy */
+function visit(value: unknown, pattern: readonly string[], depth: number, at: Step[], found: (path: Path, value: unknown) => void): void {
+  const step = pattern[depth]
   if (step === undefined) {
-    found(path, value)
+    found([...at], value)
     return
   }
   if (typeof value !== 'object' || value === null) return
-  const members: [string | number, unknown][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
-  for (const [key, member] of members) if (step === '*' || step === key) visit(member, rest, [...path, key], found)
+  const go = (key: Step, member: unknown): void => {
+    at.push(key)
+    visit(member, pattern, depth + 1, at, found)
+    at.pop()
+  }
+  if (step !== '*') {
+    if (!Array.isArray(value) && Object.hasOwn(value, step)) go(step, (value as Readonly<Record<string, unknown>>)[step])
+  } else if (Array.isArray(value)) for (const [i, entry] of value.entries()) go(i, entry)
+  else for (const [key, member] of Object.entries(value)) go(key, member)
 }

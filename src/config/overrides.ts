@@ -34,7 +34,7 @@ export function applyOverrides(schema: z.ZodType, data: unknown, env: Env, refer
   const names = Object.keys(env).filter((name) => name.startsWith('POSTERN_') && env[name] !== undefined && !others.test(name))
   if (names.length === 0 || typeof data !== 'object' || data === null) return { applied, changes, strangers }
   const places = new Map<string, Place[]>()
-  collect([schema], data, [], 'POSTERN', places)
+  collect([schema], data, [], 'POSTERN', places, beginnings(names))
   for (const name of names.sort()) {
     const [place, second] = places.get(name) ?? []
     if (!place) {
@@ -64,7 +64,21 @@ function refersTo(data: object, path: Path, variable: string): boolean {
 const scalars = new Set(['string', 'number', 'int', 'boolean', 'enum', 'literal', 'null'])
 const upper = (key: string): string => key.toUpperCase().replace(/[^A-Z0-9]/g, '_')
 
-function collect(schemas: readonly z.ZodType[], value: unknown, path: Path, name: string, places: Map<string, Place[]>): void {
+/** `POSTERN_A_B` → `POSTERN`, `POSTERN_A`, `POSTERN_A_B`: elsewhere nothing is looked for. */
+function beginnings(names: readonly string[]): ReadonlySet<string> {
+  const all = new Set(names)
+  for (const name of names) for (let at = name.indexOf('_'); at !== -1; at = name.indexOf('_', at + 1)) all.add(name.slice(0, at))
+  return all
+}
+
+function collect(
+  schemas: readonly z.ZodType[],
+  value: unknown,
+  path: Path,
+  name: string,
+  places: Map<string, Place[]>,
+  wanted: ReadonlySet<string>,
+): void {
   const defs = schemas.flatMap(alternatives)
   const kinds = new Set(defs.flatMap((def) => (def.type === 'literal' ? (def.values ?? []).map((one) => typeof one) : [def.type])))
   if ([...kinds].some((kind) => scalars.has(kind))) {
@@ -73,9 +87,13 @@ function collect(schemas: readonly z.ZodType[], value: unknown, path: Path, name
     else places.set(name, [{ path, kinds }])
   }
   const go = (step: string | number, key: string): void => {
+    const below = `${name}_${upper(key)}`
+    if (wanted.has(below)) descend(step, below)
+  }
+  const descend = (step: string | number, name: string): void => {
     const below = schemas.flatMap((schema) => under(schema, step))
     const member = typeof value === 'object' && value !== null ? (value as Record<string | number, unknown>)[step] : undefined
-    collect(below, member, [...path, step], `${name}_${upper(key)}`, places)
+    collect(below, member, [...path, step], name, places, wanted)
   }
   for (const key of new Set(defs.flatMap((def) => Object.keys(def.shape ?? {})))) go(key, key)
   if (defs.some((def) => def.valueType) && typeof value === 'object' && value !== null && !Array.isArray(value)) {

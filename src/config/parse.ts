@@ -5,6 +5,9 @@ import { keysAt } from './zod-walk.ts'
 type Issue = z.core.$ZodIssue
 type Tree = Record<string | number, unknown>
 
+/** Keys of one mapping that are told to be none: each is compared with those that are. */
+const mostUnknown = 100
+
 /**
  * Parses data by a schema, and tells every fault. Where there are some, the parts that are wrong are left out
  * and the rest is parsed again, so that what is said of the whole can still be checked in the same run.
@@ -27,7 +30,7 @@ export function parseTolerantly<S extends z.ZodType>(
     for (const issue of result.error.issues.flatMap((issue) => flatten(issue, root.value))) {
       // Later rounds find only what follows from leaving things out.
       if (round === 0) tell(whole, issue, root.value, base, report)
-      parts.push(...partsOf(root, issue))
+      for (const part of partsOf(root, issue)) parts.push(part)
     }
     for (const part of parts) remove(root, part)
     if (root.value === undefined) return undefined
@@ -60,7 +63,7 @@ function tell(schema: z.ZodType, issue: Issue, data: unknown, base: Path, report
   const value = valueAt(data, path)
   if (issue.code === 'unrecognized_keys') {
     const known = keysAt(schema, path)
-    for (const key of issue.keys) report([...base, ...path, key], unknownKey(key, known), { at: 'key' })
+    for (const key of issue.keys.slice(0, mostUnknown)) report([...base, ...path, key], unknownKey(key, known), { at: 'key' })
     return
   }
   if (value === undefined && path.length > 0) {

@@ -7,6 +7,7 @@ import { checkIdentity } from './check-identity.ts'
 import { checkListen } from './check-listen.ts'
 import { checkStores } from './check-stores.ts'
 import { compilePolicy, compileRoutes } from './compile.ts'
+import { openParser, parserHere } from './document-process.ts'
 import { type Draft, parseDraft, settingsOf, wholeSchema } from './draft.ts'
 import { type Fault, type Path, pathText, type Report, sortFaults } from './faults.ts'
 import { absoluteFiles, pemFiles } from './files.ts'
@@ -15,9 +16,10 @@ import { reportNotYet } from './not-yet.ts'
 import { applyOverrides, type Overrides } from './overrides.ts'
 import { fillRealm } from './realm.ts'
 import { realmExpected, realmName, type Settings } from './schema.ts'
-import { Secret } from './secret.ts'
+import { hasReference, Secret } from './secret.ts'
 import { bearsSecret, checkPrivate, checkReadable, checkReferences, eachText, openSecrets } from './secret-settings.ts'
 import { Sources } from './sources.ts'
+import { Turns } from './turns.ts'
 
 export interface ReadOptions {
   /** The main file. Relative paths in it are taken from its folder. */
@@ -29,6 +31,11 @@ export interface ReadOptions {
   readonly secrets?: 'require' | 'warn'
   /** Told when a secret file can no longer be read; the last good value stays in use. */
   readonly onSecretFault?: (message: string) => void
+  /**
+   * The policy is read to be served: YAML is parsed in a process of its own, and `routes` of the settings is left
+   * empty, since a service needs them compiled alone.
+   */
+  readonly serving?: boolean
 }
 
 /** A policy that was read whole and without faults. */
@@ -40,8 +47,8 @@ export interface Loaded {
   readonly revision: string
   /** Absolute paths of all files read, targets of symbolic links and secret files among them. */
   readonly watched: readonly string[]
-  /** The place of a setting, for faults that are found later. */
-  readonly fault: (path: Path, message: string) => Fault
+  /** By path: what is told where a setting changed that a running service cannot take over. */
+  readonly unchanging: ReadonlyMap<string, Fault>
 }
 
 export type ReadResult =
@@ -49,19 +56,22 @@ export type ReadResult =
   | { readonly ok: false; readonly faults: readonly Fault[]; readonly watched: readonly string[] }
 
 /**
- * Reads a policy file with its includes, overrides and secrets, checks it and compiles it.
+ * Reads a policy file with its includes, overrides and secrets, checks it and compiles it. What takes long is done in
+ * turns of a few milliseconds, so that checks go on beside it.
  * @returns the policy, or all faults of all files at once
  */
 export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
-  const sources = await Sources.read(options.file)
+  const turns = new Turns()
+  const parser = options.serving ? openParser(turns) : parserHere
+  const sources = await Sources.read(options.file, parser).finally(parser.close)
   const { report, data } = sources
   const broken = Object.keys(data).length === 0 && sources.faults.length > 0
   if (broken) return { ok: false, faults: sources.faults, watched: watchedFiles(sources, []) }
 
-  const overrides = applyOverrides(wholeSchema, data, options.env, referenced(data), report)
+  const overrides = applyOverrides(wholeSchema, data, options.env, await referenced(data, turns), report)
   sources.overriddenBy(overrides.applied)
-  reportNotYet(data, report)
-  checkReferences(data, report)
+  await reportNotYet(data, turns, report)
+  await checkReferences(data, turns, report)
   const revision = revisionOf(sources, overrides, options)
   const warnings: Fault[] = []
   const warn: Report = (path, message, aim) => {
@@ -70,14 +80,14 @@ export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
 
   if (options.realm !== undefined && !realmName.test(options.realm)) report(['realm'], `in --realm: ${realmExpected}`)
   sources.nextPass()
-  const parsed = parseDraft(data, report)
+  const parsed = await parseDraft(data, turns, report)
   sources.nextPass()
   const draft = absoluteFiles(fillRealm(parsed, options.realm ?? parsed.sections.realm), dirname(resolve(options.file)))
-  const { entries, secretFiles } = check(draft, sources, overrides, options, warn)
+  const { entries, secretFiles } = await check(draft, sources, overrides, options, turns, warn)
   const watched = watchedFiles(sources, secretFiles)
   if (sources.faults.length > 0) return { ok: false, faults: sortFaults(unique(sources.faults), sources.shown), watched }
 
-  warnOfUnsafe(draft, entries, warn)
+  await warnOfUnsafe(draft, entries, turns, warn)
   for (const name of overrides.strangers)
     warn([], `the environment variable "${name}" fits no setting: write the path of one in upper case, joined with "_"`)
   const settings = settingsOf(draft)
@@ -85,30 +95,37 @@ export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
   return {
     ok: true,
     loaded: {
-      settings,
+      settings: options.serving ? { ...settings, routes: [] } : settings,
       policy,
       warnings: sortFaults(warnings, sources.shown),
       revision,
       watched,
-      fault: (path, message) => sources.fault(path, message),
+      // Told now, while the places are known: what they are known from is far larger than the policy.
+      unchanging: new Map(
+        unchanging.map(({ path }) => {
+          const setting = pathText(path)
+          return [setting, sources.fault(path, `"${setting}" cannot change while the service runs: restart it, or write the old value`)]
+        }),
+      ),
     },
   }
 }
 
 /** All checks of what could be parsed. */
-function check(
+async function check(
   draft: Draft,
   sources: Sources,
   overrides: Overrides,
   options: ReadOptions,
+  turns: Turns,
   warn: Report,
-): { readonly entries: RouteEntry[]; readonly secretFiles: string[] } {
+): Promise<{ readonly entries: RouteEntry[]; readonly secretFiles: string[] }> {
   const { report } = sources
   if (draft.sections.listen) checkListen(draft.sections.listen, report)
   checkIdentity(draft, report)
   checkStores(draft, report)
   for (const [i, route] of draft.routes.entries()) if (route) sources.checkOwns(i, route.host, route.path)
-  const entries = compileRoutes(draft, report)
+  const entries = await compileRoutes(draft, turns, report)
   const missing = options.secrets === 'warn' ? warn : report
   const context = {
     env: options.env,
@@ -132,10 +149,10 @@ function check(
 }
 
 /** Environment variables that the file refers to. */
-function referenced(data: unknown): ReadonlySet<string> {
+async function referenced(data: unknown, turns: Turns): Promise<ReadonlySet<string>> {
   const names = new Set<string>()
-  eachText(data, (_, text) => {
-    for (const name of new Secret(text).variables) names.add(name)
+  await eachText(data, turns, (text) => {
+    if (hasReference(text)) for (const name of new Secret(text).variables) names.add(name)
   })
   return names
 }
@@ -175,28 +192,30 @@ function unique(faults: readonly Fault[]): Fault[] {
   return [...new Map(faults.map((fault) => [`${fault.file}:${fault.line}:${fault.column}:${fault.message}`, fault])).values()]
 }
 
+/** What a running service cannot take over. */
+const unchanging: readonly { readonly path: Path; readonly of: (settings: Settings) => unknown }[] = [
+  { path: ['listen', 'check'], of: ({ listen }) => listen.check },
+  { path: ['listen', 'ext_proc'], of: ({ listen }) => listen.ext_proc },
+  { path: ['listen', 'admin'], of: ({ listen }) => listen.admin },
+  { path: ['listen', 'issuer'], of: ({ listen }) => listen.issuer },
+  { path: ['state'], of: ({ state }) => state },
+  { path: ['realm'], of: ({ realm }) => realm },
+  { path: ['workers'], of: ({ workers }) => workers },
+  { path: ['issuer', 'keys'], of: ({ issuer }) => issuer.keys },
+  // Keys are opened at the start, where something is minted.
+  { path: ['admin', 'secret'], of: ({ listen, admin }) => listen.issuer === undefined && admin.secret !== undefined },
+  { path: ['admin', 'audience'], of: ({ admin }) => admin.audience },
+]
+
 /**
  * What changed between two policies that a running service cannot take over.
  * @returns a fault for each listener that changed, and for the state; the new policy is then refused
  */
-export function restartNeeded(old: Loaded, next: Loaded): Fault[] {
-  const faults: Fault[] = []
-  const compare = (path: Path, before: unknown, after: unknown): void => {
-    if (!same(before, after))
-      faults.push(next.fault(path, `"${pathText(path)}" cannot change while the service runs: restart it, or write the old value`))
-  }
-  for (const name of ['check', 'ext_proc', 'admin', 'issuer'] as const)
-    compare(['listen', name], old.settings.listen[name], next.settings.listen[name])
-  compare(['state'], old.settings.state, next.settings.state)
-  compare(['realm'], old.settings.realm, next.settings.realm)
-  compare(['workers'], old.settings.workers, next.settings.workers)
-  compare(['issuer', 'keys'], old.settings.issuer.keys, next.settings.issuer.keys)
-  // Keys are opened at the start, where something is minted.
-  if (!old.settings.listen.issuer)
-    compare(['admin', 'secret'], old.settings.admin.secret !== undefined, next.settings.admin.secret !== undefined)
-  compare(['admin', 'audience'], old.settings.admin.audience, next.settings.admin.audience)
-  return faults
-}
+export const restartNeeded = (old: Loaded, next: Loaded): Fault[] =>
+  unchanging.flatMap(({ path, of }) => {
+    const fault = next.unchanging.get(pathText(path))
+    return fault && !same(of(old.settings), of(next.settings)) ? [fault] : []
+  })
 
 function same(a: unknown, b: unknown): boolean {
   if (a instanceof Secret || b instanceof Secret) return a instanceof Secret && b instanceof Secret && a.sameReference(b)

@@ -2,10 +2,11 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { encryptionKeyBytes } from '../core/encryption-key.ts'
 import { systemCode } from '../core/system-code.ts'
-import type { Path, Report } from './faults.ts'
+import type { Path, Report, Step } from './faults.ts'
 import { privateFileFault } from './private-file.ts'
 import type { Settings } from './schema.ts'
 import { hasReference, referenceForm, Secret, type SecretContext } from './secret.ts'
+import type { Turns } from './turns.ts'
 
 /** Settings that may be, or hold, references to secrets; `*` stands for any key or index. */
 const bearing: readonly (readonly string[])[] = [
@@ -26,19 +27,43 @@ const bearing: readonly (readonly string[])[] = [
 export const bearsSecret = (path: Path): boolean =>
   bearing.some((pattern) => pattern.length === path.length && pattern.every((step, i) => step === '*' || step === path[i]))
 
-/** Visits every text of the data with its path. */
-export function eachText(value: unknown, visit: (path: Path, text: string) => void, path: Path = []): void {
-  if (typeof value === 'string') visit(path, value)
-  else if (Array.isArray(value)) for (const [i, entry] of value.entries()) eachText(entry, visit, [...path, i])
-  else if (typeof value === 'object' && value !== null)
-    for (const [key, member] of Object.entries(value)) eachText(member, visit, [...path, key])
+/**
+ * Visits every text of the data.
+ * @param visit gets the text, and its path where it asks for it
+ */
+export async function eachText(data: unknown, turns: Turns, visit: (text: string, path: () => Path) => void): Promise<void> {
+  const at: Step[] = []
+  const path = (): Path => [...at]
+  const walk = (value: unknown): void => {
+    if (typeof value === 'string') visit(value, path)
+    else if (typeof value === 'object' && value !== null) for (const [step, member] of members(value)) under(step, member)
+  }
+  const under = (step: Step, member: unknown): void => {
+    at.push(step)
+    walk(member)
+    at.pop()
+  }
+  if (typeof data !== 'object' || data === null) return walk(data)
+  // The sections, and their entries, one by one: these may be many.
+  for (const [section, content] of members(data)) {
+    at.push(section)
+    if (typeof content !== 'object' || content === null) walk(content)
+    else
+      for (const [step, member] of members(content)) {
+        if (turns.due) await turns.next()
+        under(step, member)
+      }
+    at.pop()
+  }
 }
 
+const members = (value: object): Iterable<[Step, unknown]> => (Array.isArray(value) ? value.entries() : Object.entries(value))
+
 /** Reports references where none is filled in. */
-export function checkReferences(data: unknown, report: Report): void {
-  eachText(data, (path, text) => {
-    if (hasReference(text) && !bearsSecret(path))
-      report(path, 'a reference is not filled in here: expected the text itself, or its environment override')
+export async function checkReferences(data: unknown, turns: Turns, report: Report): Promise<void> {
+  await eachText(data, turns, (text, path) => {
+    if (hasReference(text) && !bearsSecret(path()))
+      report(path(), 'a reference is not filled in here: expected the text itself, or its environment override')
   })
 }
 

@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { systemCode } from '../core/system-code.ts'
-import { readDocument, type SourceFile } from './document.ts'
+import { type SourceFile, sourceFile } from './document.ts'
+import type { FileParser } from './document-process.ts'
 import { type Aim, type Fault, type Path, pathText, type Report } from './faults.ts'
 import { findIncluded, type Owns, outside } from './include.ts'
 
 type Tree = Record<string, unknown>
 const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Faults of the settings that are told; whoever has more begins with these. */
+const mostFaults = 1000
 
 interface Origin {
   readonly source: SourceFile
@@ -21,6 +25,7 @@ export class Sources {
   readonly contents = new Map<string, Uint8Array>()
   data: Tree = {}
   readonly #main: string
+  readonly #parser: FileParser
   readonly #origins = new Map<string, Origin>()
   readonly #shown: string[] = []
   #overridden: ReadonlyMap<string, string> = new Map()
@@ -28,13 +33,14 @@ export class Sources {
   readonly #toldBefore = new Set<string>()
   readonly #toldNow = new Set<string>()
 
-  private constructor(main: string) {
+  private constructor(main: string, parser: FileParser) {
     this.#main = main
+    this.#parser = parser
   }
 
   /** Reads a policy file and what it includes. Files that cannot be read are faults. */
-  static async read(main: string): Promise<Sources> {
-    const sources = new Sources(main)
+  static async read(main: string, parser: FileParser): Promise<Sources> {
+    const sources = new Sources(main, parser)
     const root = await sources.#open(main)
     if (!root) return sources
     sources.#root = root
@@ -57,8 +63,8 @@ export class Sources {
     try {
       const bytes = await readFile(file)
       this.contents.set(resolve(file), bytes)
-      const source = readDocument(file, bytes)
-      this.faults.push(...source.faults)
+      const source = sourceFile(file, await this.#parser.parse(file, bytes))
+      for (const fault of source.faults) this.faults.push(fault)
       return source
     } catch (error) {
       const code = systemCode(error)
@@ -157,6 +163,7 @@ export class Sources {
     const text = pathText(path)
     if (this.#toldBefore.has(text)) return
     this.#toldNow.add(text)
+    if (this.faults.length >= mostFaults) return
     const fault = this.fault(path, message, aim)
     if (!this.#guessed(path, fault)) this.faults.push(fault)
   }

@@ -70,8 +70,10 @@ describe('faults of a policy file', () => {
       ['empty', Buffer.from(''), /expected a mapping of settings/],
       ['a list', Buffer.from('- a\n'), /expected a mapping of settings/],
       ['not UTF-8', Buffer.from([0x61, 0x3a, 0x20, 0xff, 0xfe]), /not UTF-8/],
-      ['over 1 MiB', Buffer.alloc(1024 * 1024 + 1, '#'), /expected at most 1048576/],
+      ['over 4 MiB', Buffer.alloc(4 * 1024 * 1024 + 1, '#'), /expected at most 4194304/],
       ['aliases that grow without bound', Buffer.from(bomb()), /alias/],
+      ['nested without end', Buffer.from(`a: ${'['.repeat(200)}${']'.repeat(200)}`), /nested deeper than 64 levels/],
+      ['thousands of broken lines', Buffer.from(`version: 1\n${'\tx: [\n'.repeat(5000)}`), /not YAML/],
     ]
     for (const [name, content, message] of cases) {
       it(name, async () => {
@@ -80,6 +82,7 @@ describe('faults of a policy file', () => {
         const result = await readPolicy({ file, env: {} })
         assert.ok(!result.ok)
         assert.match(result.faults[0]?.message ?? '', message)
+        assert.ok(result.faults.length <= 101, `${result.faults.length} faults`)
       })
     }
   })
