@@ -43,7 +43,7 @@ export const bounds: readonly Bound[] = [
   { what: '10 validators, against 1', row: 'validators-10', metric: 'cpu_us', reference: 'validators-1', limit: 1.3 },
   { what: 'a million near-cache entries, against a thousand', row: 'near-1m', metric: 'cpu_us', reference: 'near-1k', limit: 1.15 },
   { what: 'owner cold in Redis, against warm', row: 'redis-cold', metric: 'cpu_us', reference: 'redis-warm', limit: 2.5 },
-  { what: 'MB resident: 10,000 routes, 100,000 near-cache entries', row: 'memory', metric: 'rss_mb', limit: 150 },
+  { what: 'MB resident at rest: 10,000 routes, 100,000 near-cache entries', row: 'memory', metric: 'rss_mb', limit: 150 },
 ]
 
 /**

@@ -15,10 +15,11 @@ const cpu: Column = { head: 'µs CPU a check', metric: 'cpu_us' }
 const rate: Column = { head: 'checks/s', metric: 'rate' }
 const p50: Column = { head: 'p50 ms', metric: 'p50_us', by: 1000 }
 const p99: Column = { head: 'p99 ms', metric: 'p99_us', by: 1000 }
-const memory: Column = { head: 'MB resident', metric: 'rss_mb' }
+const memory: Column = { head: 'MB resident, at rest', metric: 'rss_mb' }
+const memoryBusy: Column = { head: 'at the end of the load', metric: 'rss_busy_mb' }
 
 const columns: Readonly<Record<string, readonly Column[]>> = {
-  memory: [memory, cpu],
+  memory: [memory, memoryBusy, cpu],
   envoy: [
     { ...cpu, head: 'µs CPU a request, total' },
     { head: 'of it the authorizer', metric: 'authorizer_us' },

@@ -14,6 +14,8 @@ export interface Sample {
   readonly p99_us: number
   /** Resident memory of the servers after the turn, in MB (1,000,000 bytes). */
   readonly rss_mb: number
+  /** At the end of the load; `rss_mb` where the row does not rest. */
+  readonly rss_busy_mb?: number
 }
 
 export type Metric = Exclude<keyof Sample, 'requests'>

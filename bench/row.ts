@@ -31,6 +31,8 @@ export interface Started {
   /** Those of them that are the authorizer's, where Envoy is before it. */
   readonly authorizer?: () => readonly number[]
   readonly run: (times: Times, instants: Instants) => Promise<Load>
+  /** Seconds without load before resident memory is taken. */
+  readonly rest?: number
   /** Once, before the first turn: fills caches that a turn shall find full. */
   readonly settle?: () => Promise<void>
   readonly stop: () => Promise<void>

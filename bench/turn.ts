@@ -19,7 +19,7 @@ const tolerated = 0.001
  * processes is taken.
  * @throws {WrongAnswers} where more than one request in a thousand failed or was answered otherwise than expected
  */
-export async function takeTurn({ pids, authorizer, run }: Started, times: Times): Promise<Sample> {
+export async function takeTurn({ pids, authorizer, run, rest }: Started, times: Times): Promise<Sample> {
   const processes = pids()
   const asked = authorizer?.()
   let before: CpuTimes | undefined
@@ -39,6 +39,8 @@ export async function takeTurn({ pids, authorizer, run }: Started, times: Times)
       throw new Error(`no end after ${limit / 1000} s`)
     }),
   ]).finally(() => late.abort())
+  const busyMb = rounded(residentBytes(processes) / 1e6)
+  if (rest !== undefined) await sleep(rest * 1000)
   if (load.failed + load.wrong > load.requests * tolerated || load.requests === 0)
     throw new WrongAnswers(`${load.requests} answers, ${load.failed} failed, ${load.wrong} wrong`)
   if (before === undefined || after === undefined) throw new Error('the load generator did not tell when it measured')
@@ -52,6 +54,7 @@ export async function takeTurn({ pids, authorizer, run }: Started, times: Times)
     p90_us: rounded(load.latency_us.p90),
     p99_us: rounded(load.latency_us.p99),
     rss_mb: rounded(residentBytes(processes) / 1e6),
+    rss_busy_mb: busyMb,
   }
 }
 

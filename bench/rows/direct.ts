@@ -51,17 +51,19 @@ export interface PosternRow extends Named {
   /** How many numbered sandboxes are asked for before the first turn, so that their labels are near. */
   readonly filled?: number
   readonly needs?: Row['needs']
+  /** See Started. */
+  readonly rest?: number
 }
 
 /** A row that asks Postern directly. */
-export function posternRow({ address, options = {}, traffic = captured, filled = job.owners, needs, ...named }: PosternRow): Row {
+export function posternRow({ address, options = {}, traffic = captured, filled = job.owners, needs, rest, ...named }: PosternRow): Row {
   return {
     ...named,
     ours: true,
     ...(needs === undefined ? {} : { needs }),
     start: async ({ build, messages }, folder) => {
       const running = await startPostern({ build, address, folder, ...options })
-      return posternStarted(running, messages, traffic, filled)
+      return { ...posternStarted(running, messages, traffic, filled), ...(rest === undefined ? {} : { rest }) }
     },
   }
 }

@@ -11,7 +11,7 @@ import {
   type Soon,
   Unavailable,
 } from '../core/ports.ts'
-import { NearCopies } from './near-copies.ts'
+import { NearCopies, nowhere } from './near-copies.ts'
 
 /** Where labels are read from, and what tells of their changes. */
 export interface LabelSource {
@@ -143,14 +143,17 @@ export function openNearCache(options: NearCacheOptions): NearCache {
       // First: a feed that polls when asked may drop copies.
       const heardAt = shelf.feed.heardAt()
       const now = at ?? clock()
-      let copy = shelf.known.get(resource, id)
-      let fresh = copy !== undefined && now < copy.askedAt + ttlMs
-      if (copy === undefined) {
-        copy = shelf.unknown.get(resource, id)
-        fresh = copy !== undefined && now < copy.askedAt + negativeTtlMs
+      let copies = shelf.known
+      let place = copies.find(resource, id)
+      let lifeMs = ttlMs
+      if (place === nowhere) {
+        copies = shelf.unknown
+        place = copies.find(resource, id)
+        lifeMs = negativeTtlMs
       }
-      if (now - heardAt <= feedTrustMs) return fresh ? copy!.hit : fetch(shelf, resource, id, now)
-      if (fresh && maxStaleMs > 0 && now - Math.max(heardAt, copy!.askedAt) <= maxStaleMs) return copy!.hit
+      const fresh = place !== nowhere && now < copies.askedAt(place) + lifeMs
+      if (now - heardAt <= feedTrustMs) return fresh ? copies.hit(place) : fetch(shelf, resource, id, now)
+      if (fresh && maxStaleMs > 0 && now - Math.max(heardAt, copies.askedAt(place)) <= maxStaleMs) return copies.hit(place)
       throw new Unavailable('changes of labels are not heard of')
     },
     size: () => {

@@ -1,33 +1,34 @@
 import type { LookedUp } from '../core/ports.ts'
 
-/** A copy of what state said of one resource. */
-export interface Copy {
-  /** What a look-up answers, made once; resources with the same labels may share it. */
-  readonly hit: LookedUp
-  /** Whole monotonic milliseconds when it was asked for: it may be as old as that. */
-  readonly askedAt: number
-}
+/** No place. */
+export const nowhere = -1
 
-interface Entry extends Copy {
-  readonly id: string
-  /** The kind that it belongs to. */
-  readonly ids: Map<string, Entry>
-  /** In the ring. */
-  readonly place: number
-  /** Asked for since the hand came by. */
-  used: boolean
+/** V8 makes a text of this length a view of the text that it was cut from, and keeps that whole. */
+const viewLength = 13
+
+/** A kind of resource: where the copies of each id stand. */
+interface Kind {
+  readonly number: number
+  readonly places: Map<string, number>
 }
 
 /**
- * Copies by kind and id, at most `max` of them. Which one gives way is found by a hand that goes round (the CLOCK
- * algorithm): a hit only sets a flag, where a list in the order of use would touch its neighbours, which among a
- * million entries are not in the processor's cache.
+ * Copies of what state said of resources, by kind and id, at most `max` of them. Which one gives way is found by a hand that
+ * goes round (the CLOCK algorithm): a hit only sets a flag, where a list in the order of use would touch its neighbours,
+ * which among a million entries are not in the processor's cache. A copy is a place in a few lists and no object of its
+ * own, which would take half as much again.
  */
 export class NearCopies {
   readonly #max: number
-  readonly #kinds = new Map<string, Map<string, Entry>>()
-  readonly #ring: (Entry | undefined)[] = []
-  /** Places of the ring whose entry was deleted. */
+  readonly #kinds = new Map<string, Kind>()
+  #kindList: Kind[] = []
+  // By place.
+  #ids: string[] = []
+  #hits: (LookedUp | undefined)[] = []
+  #askedAt: number[] = []
+  /** Number of the kind, times two; plus one where it was asked for since the hand came by. */
+  #marks: number[] = []
+  /** Places whose copy was deleted. */
   #free: number[] = []
   #hand = 0
 
@@ -37,60 +38,86 @@ export class NearCopies {
   }
 
   get size(): number {
-    return this.#ring.length - this.#free.length
+    return this.#ids.length - this.#free.length
   }
 
-  get(kind: string, id: string): Copy | undefined {
-    const entry = this.#kinds.get(kind)?.get(id)
-    if (entry !== undefined) entry.used = true
-    return entry
+  /** @returns its place, good until the next change, or {@link nowhere}; it counts as use */
+  find(kind: string, id: string): number {
+    const place = this.#kinds.get(kind)?.places.get(id)
+    if (place === undefined) return nowhere
+    this.#marks[place]! |= 1
+    return place
+  }
+
+  /** What a look-up answers; resources with the same labels may share it. */
+  hit(place: number): LookedUp {
+    return this.#hits[place]!
+  }
+
+  /** Whole monotonic milliseconds when it was asked for: it may be as old as that. */
+  askedAt(place: number): number {
+    return this.#askedAt[place]!
   }
 
   /** @param now monotonic milliseconds */
   set(kind: string, id: string, hit: LookedUp, now: number): void {
     this.delete(kind, id)
-    let ids = this.#kinds.get(kind)
-    if (ids === undefined) {
-      ids = new Map()
-      this.#kinds.set(kind, ids)
-    }
+    const { number, places } = this.#kind(kind)
     const place = this.#place()
-    // Whole numbers are kept in the entry itself, others beside it.
-    const entry: Entry = { hit, askedAt: Math.floor(now), id, ids, place, used: false }
-    this.#ring[place] = entry
-    ids.set(id, entry)
+    const own = id.length < viewLength ? id : Buffer.from(id).toString()
+    this.#ids[place] = own
+    this.#hits[place] = hit
+    // A whole number needs no object of its own.
+    this.#askedAt[place] = Math.floor(now)
+    this.#marks[place] = number * 2
+    places.set(own, place)
   }
 
   delete(kind: string, id: string): void {
-    const ids = this.#kinds.get(kind)
-    const entry = ids?.get(id)
-    if (entry === undefined) return
-    ids!.delete(id)
-    this.#ring[entry.place] = undefined
-    this.#free.push(entry.place)
+    const places = this.#kinds.get(kind)?.places
+    const place = places?.get(id)
+    if (places === undefined || place === undefined) return
+    places.delete(id)
+    this.#ids[place] = ''
+    this.#hits[place] = undefined
+    this.#free.push(place)
   }
 
   clear(): void {
     this.#kinds.clear()
-    this.#ring.length = 0
+    this.#kindList = []
+    this.#ids = []
+    this.#hits = []
+    this.#askedAt = []
+    this.#marks = []
     this.#free = []
     this.#hand = 0
   }
 
-  /** A free place, made by the first entry that was not used since the hand came by, if need be. */
+  #kind(name: string): Kind {
+    const known = this.#kinds.get(name)
+    if (known !== undefined) return known
+    const kind = { number: this.#kindList.length, places: new Map<string, number>() }
+    this.#kindList.push(kind)
+    this.#kinds.set(name, kind)
+    return kind
+  }
+
+  /** A free place, made by the first copy that was not used since the hand came by, if need be. */
   #place(): number {
     const free = this.#free.pop()
     if (free !== undefined) return free
-    if (this.#ring.length < this.#max) return this.#ring.push(undefined) - 1
+    if (this.#ids.length < this.#max) return this.#ids.length
+    const marks = this.#marks
     for (;;) {
-      const entry = this.#ring[this.#hand]!
       const place = this.#hand
-      this.#hand = (this.#hand + 1) % this.#max
-      if (!entry.used) {
-        entry.ids.delete(entry.id)
+      this.#hand = (place + 1) % this.#max
+      const mark = marks[place]!
+      if ((mark & 1) === 0) {
+        this.#kindList[mark >>> 1]!.places.delete(this.#ids[place]!)
         return place
       }
-      entry.used = false
+      marks[place] = mark - 1
     }
   }
 }

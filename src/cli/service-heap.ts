@@ -1,17 +1,20 @@
 import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 /**
  * Megabytes of a semi-space of V8's young generation. Node's own choice (16) takes more memory and longer pauses, and no less CPU:
  * docs/performance.md has the figures.
  */
 const semiSpaceMb = 8
+
 /**
- * By how many percent the old generation may grow until it is collected. What HTTP/2 leaves there is small, but holds much more outside of
- * the heap, which V8 does not count.
+ * Taken while the process runs; a V8 that does not know one says so on stderr and goes on. The old generation may grow by a third
+ * until it is collected: what HTTP/2 leaves there is small, but holds much more outside of the heap, which V8 does not count.
  */
-const growingPercent = 30
-/** glibc otherwise keeps memory for each thread apart, most of it unused. */
-const arenas = { name: 'MALLOC_ARENA_MAX', value: '1' }
+const flags = ['--heap-growing-percent=30', '--memory-saver-mode']
+
+/** glibc keeps memory for each thread apart, and what has been freed for itself; most of it would never be used again. */
+const malloc = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
 
 /**
  * Gives the process the heap that a service wants. What V8 and libc take only when they start makes the process begin anew, in the same
@@ -22,12 +25,38 @@ export function useServiceHeap(): void {
   const semiSpaceChosen = [...execArgv, env['NODE_OPTIONS'] ?? ''].some((text) => /semi[-_]space/.test(text))
   // A process with a channel to its parent would lose it; a worker has its flags from the primary.
   if (!semiSpaceChosen && process.send === undefined && process.execve !== undefined) {
-    const flags = [`--max-semi-space-size=${semiSpaceMb}`, ...execArgv]
+    const words = [execPath, `--max-semi-space-size=${semiSpaceMb}`, ...execArgv, ...argv.slice(1)]
     try {
-      process.execve(execPath, [execPath, ...flags, ...argv.slice(1)], { ...env, [arenas.name]: env[arenas.name] ?? arenas.value })
+      process.execve(execPath, words, { ...malloc, ...env })
     } catch {
       // Where that is not allowed, or not possible, the service takes more memory and is the same otherwise.
     }
   }
-  setFlagsFromString(`--heap-growing-percent=${growingPercent}`)
+  for (const flag of flags) setFlagsFromString(flag)
+  collectAfterWork()
+}
+
+/** How often is looked whether there is work, in milliseconds. */
+const lookEveryMs = 5000
+/** The share of the time for which the event loop has something to do: above the one there is work, below the other there is none. */
+const busy = 0.2
+const quiet = 0.02
+
+/** What a time of much work leaves behind is collected once when it is over: V8 would keep it until there is more. */
+function collectAfterWork(): void {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  let last = performance.eventLoopUtilization()
+  let due = false
+  setInterval(() => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, last)
+    last = now
+    if (utilization > busy) due = true
+    else if (due && utilization < quiet) {
+      due = false
+      collect()
+      last = performance.eventLoopUtilization()
+    }
+  }, lookEveryMs).unref()
 }
