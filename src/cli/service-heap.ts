@@ -5,13 +5,13 @@ import { runInNewContext } from 'node:vm'
  * Megabytes of a semi-space of V8's young generation. Node's own choice (16) takes more memory and longer pauses, and no less CPU:
  * docs/performance.md has the figures.
  */
-const semiSpaceMb = 8
+const semiSpaceMb = 4
 
 /**
- * Taken while the process runs; a V8 that does not know one says so on stderr and goes on. The old generation may grow by a third
- * until it is collected: what HTTP/2 leaves there is small, but holds much more outside of the heap, which V8 does not count.
+ * Taken while the process runs: by how many percent the old generation may grow until it is collected. What HTTP/2 leaves there is
+ * small, but holds much more outside of the heap, which V8 does not count.
  */
-const flags = ['--heap-growing-percent=30', '--memory-saver-mode']
+const growing = '--heap-growing-percent=30'
 
 /** glibc keeps memory for each thread apart, and what has been freed for itself; most of it would never be used again. */
 const malloc = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
@@ -32,7 +32,7 @@ export function useServiceHeap(): void {
       // Where that is not allowed, or not possible, the service takes more memory and is the same otherwise.
     }
   }
-  for (const flag of flags) setFlagsFromString(flag)
+  setFlagsFromString(growing)
   collectAfterWork()
 }
 
@@ -42,10 +42,13 @@ const lookEveryMs = 5000
 const busy = 0.2
 const quiet = 0.02
 
-/** What a time of much work leaves behind is collected once when it is over: V8 would keep it until there is more. */
+/**
+ * What a time of much work leaves behind is collected when it is over, and its pages are given back: V8 would keep them until there
+ * is more work. That takes a pause of a tenth of a second, once, when next to nothing is asked.
+ */
 function collectAfterWork(): void {
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
+  const collect = runInNewContext('gc') as (options: object) => void
   let last = performance.eventLoopUtilization()
   let due = false
   setInterval(() => {
@@ -55,7 +58,7 @@ function collectAfterWork(): void {
     if (utilization > busy) due = true
     else if (due && utilization < quiet) {
       due = false
-      collect()
+      collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
       last = performance.eventLoopUtilization()
     }
   }, lookEveryMs).unref()
