@@ -11,7 +11,7 @@ const semiSpaceMb = 4
  * Taken while the process runs: by how many percent the old generation may grow until it is collected. What HTTP/2 leaves there is
  * small, but holds much more outside of the heap, which V8 does not count.
  */
-const growing = '--heap-growing-percent=30'
+const growing = '--heap-growing-percent=60'
 
 /** glibc keeps memory for each thread apart, and what has been freed for itself; most of it would never be used again. */
 const malloc = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
