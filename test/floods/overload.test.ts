@@ -49,6 +49,9 @@ const message = (token: string): Buffer =>
     },
   })
 
+/** The share of a core that a service with too much to do takes. */
+const saturated = 0.7
+
 describe('a service that is asked more than it can do', function () {
   this.timeout(60_000)
   // Its own part of the machine changes from one second to the next.
@@ -133,7 +136,8 @@ describe('a service that is asked more than it can do', function () {
     say(said)
     const others = Object.keys(counts).filter((what) => what !== 'ok' && what !== 'overloaded')
     assert.deepEqual(others, [], said)
-    if (share < fully * fairShare) return this.skip()
+    // A service that had time left was not asked for too much: the clients were too slow, now or when its capacity was taken.
+    if (share < saturated || share < fully * fairShare) return this.skip()
     assert.ok((counts['overloaded'] ?? 0) > 0, said)
     assert.ok(inTime > shots.length * mostInTime, said)
     // It goes on with its work meanwhile.
