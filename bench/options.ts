@@ -30,7 +30,7 @@ export interface Options {
 
 /** Turns and their seconds, by mode. */
 const plans = {
-  full: { rounds: 5, seconds: 4, warmup: 2, first: 5 },
+  full: { rounds: 5, seconds: 4, warmup: 4, first: 5 },
   quick: { rounds: 5, seconds: 2, warmup: 0.7, first: 3 },
   guard: { rounds: 9, seconds: 3, warmup: 0.7, first: 6 },
 } as const satisfies Record<string, Plan>

@@ -6,7 +6,7 @@ const entries = 100_000
 const full = { routes: 10_000, owners: entries, cache: { size: entries } }
 
 /** Seconds: longer than the service takes to notice that its work is done, and to tidy up. */
-const rest = 15
+const rest = 70
 
 /** Resident memory after what the title says has been filled, and the captured request was asked for: at rest, and at the end of the load. */
 export const memory: readonly Row[] = [

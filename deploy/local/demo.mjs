@@ -2,8 +2,8 @@
  * `npm run demo`: installs and builds what is missing, obtains Envoy, and runs deploy/demo/run.ts with a Node that is new
  * enough. `-- --once` ends after the tour, with 0 only if every step came out as it should.
  */
-import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { runAttached } from './attached.mjs'
 import { checkout, step } from './cache.mjs'
 import { SetupError } from './command.mjs'
 import { ensureEnvoy } from './envoy.mjs'
@@ -19,16 +19,7 @@ try {
   await ensureBuild()
   step('looking for Envoy')
   const envoy = await ensureEnvoy()
-  const child = spawn(node, [join(checkout, 'deploy/demo/run.ts'), ...process.argv.slice(2)], {
-    stdio: 'inherit',
-    env: { ...process.env, POSTERN_TEST_ENVOY: envoy, NODE_OPTIONS: '' },
-  })
-  // The terminal's Ctrl-C reaches the child by itself; this process waits until it has cleaned up.
-  for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']))
-    process.on(name, () => name !== 'SIGINT' && child.kill('SIGTERM'))
-  child.on('exit', (code, signal) => {
-    process.exitCode = signal === null ? (code ?? 1) : 1
-  })
+  runAttached(node, [join(checkout, 'deploy/demo/run.ts'), ...process.argv.slice(2)], { POSTERN_TEST_ENVOY: envoy })
 } catch (error) {
   if (!(error instanceof SetupError)) throw error
   process.stderr.write(`demo: ${error.message}\n`)

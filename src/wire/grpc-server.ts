@@ -6,10 +6,17 @@ import type { CheckHandler } from './check-handler.ts'
 import { createHealth } from './health.ts'
 import { bindFault, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
-import { peerSpiffeId } from './peer.ts'
+import { isAllowedPeer } from './peer.ts'
 import { servedProtos } from './protos.ts'
 import { refuseCalls } from './refuse-calls.ts'
-import { authorizationService, type CheckServer, type CheckServerOptions, defaultMaxReceive, defaultMaxStreams } from './transport.ts'
+import {
+  authorizationService,
+  type CheckServer,
+  type CheckServerOptions,
+  checkServer,
+  defaultMaxReceive,
+  defaultMaxStreams,
+} from './transport.ts'
 
 export interface GrpcServerOptions extends CheckServerOptions {
   /** Whether gRPC reflection is served. */
@@ -46,13 +53,8 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Check
   )
   const take = (socket: Socket): void => {
     socket.on('error', () => {})
-    const { tls } = listener
-    const peer = tls.mode === 'mtls' ? peerSpiffeId(socket) : undefined
-    if (tls.mode !== 'mtls' || (peer !== undefined && tls.allow.includes(peer))) served.injectConnection(socket)
-    else {
-      onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
-      refused.injectConnection(socket)
-    }
+    if (isAllowedPeer(socket, listener, onFault)) served.injectConnection(socket)
+    else refused.injectConnection(socket)
   }
   const { address, stop, cut, stopWatching } = await openServer({
     listener,
@@ -75,17 +77,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Check
     clearTimeout(timer)
     grpc.forceShutdown()
   }
-  let closing: Promise<void> | undefined
-  return {
-    address,
-    serving: (up) => {
-      if (!closing) health.set(up)
-    },
-    close: (graceMs) => {
-      closing ??= close(graceMs)
-      return closing
-    },
-  }
+  return checkServer(address, health.set, close)
 }
 
 /** Messages stay bytes: decoding is the handler's, so that what cannot be decoded is its denial and no gRPC error. */

@@ -11,11 +11,12 @@ import { code, refusal } from './lean-status.ts'
 import { watchCalls } from './lean-watch.ts'
 import { bindFault, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
-import { peerSpiffeId } from './peer.ts'
+import { isAllowedPeer } from './peer.ts'
 import {
   authorizationService,
   type CheckServer,
   type CheckServerOptions,
+  checkServer,
   defaultMaxReceive,
   defaultMaxStreams,
   refusedPeer,
@@ -66,7 +67,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     onFault,
   )
   const sessions = new Map<ServerHttp2Session, Socket>()
-  let closing: Promise<void> | undefined
+  let closing = false
 
   const serve = (connection: ServedConnection) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     stream.on('error', ignore)
@@ -94,10 +95,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
       socket.destroy()
       return
     }
-    const { tls } = listener
-    const peer = tls.mode === 'mtls' ? peerSpiffeId(socket) : undefined
-    const allowed = tls.mode !== 'mtls' || (peer !== undefined && tls.allow.includes(peer))
-    if (!allowed) onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+    const allowed = isAllowedPeer(socket, listener, onFault)
     const connection = connections.of(socket)
     const session = openSession(socket, http2, allowed ? serve(connection) : refuse, options.lookEveryMs)
     if (!session) return
@@ -117,6 +115,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
   })
 
   const close = async (graceMs: number): Promise<void> => {
+    closing = true
     health.end()
     stopWatching()
     const stopped = stop()
@@ -126,16 +125,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     clearTimeout(timer)
     calls.end()
   }
-  return {
-    address,
-    serving: (up) => {
-      if (!closing) health.set(up)
-    },
-    close: (graceMs) => {
-      closing ??= close(graceMs)
-      return closing
-    },
-  }
+  return checkServer(address, health.set, close)
 }
 
 const ignore = (): void => {}

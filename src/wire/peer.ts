@@ -1,5 +1,6 @@
 import { TLSSocket } from 'node:tls'
 import { certificateSpiffeId } from '../core/spiffe.ts'
+import type { Listener } from './listener.ts'
 
 const known = new WeakMap<object, { readonly id: string | undefined }>()
 
@@ -11,4 +12,16 @@ export function peerSpiffeId(socket: unknown): string | undefined {
   const id = socket.authorized ? certificateSpiffeId(socket.getPeerX509Certificate()?.subjectAltName)?.id : undefined
   known.set(socket, { id })
   return id
+}
+
+/**
+ * Whether the peer of a connection may ask here: anyone, unless `tls.mode: mtls` names those who may.
+ * @param onFault told of one that may not
+ */
+export function isAllowedPeer(socket: unknown, { tls }: Listener, onFault: (detail: string) => void): boolean {
+  if (tls.mode !== 'mtls') return true
+  const peer = peerSpiffeId(socket)
+  if (peer !== undefined && tls.allow.includes(peer)) return true
+  onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+  return false
 }

@@ -92,25 +92,7 @@ export class HeaderReader {
 
   /** An entry of the map, in whatever way it is written; `wire` stands at its first byte. */
   readEntry(wire: Wire, end: number): void {
-    let name = 0
-    let nameEnd = 0
-    let value = 0
-    let valueEnd = 0
-    let seen = 0
-    while (wire.pos < end) {
-      const tag = wire.tag(end)
-      seen = wire.once(headersEntry, tag, seen)
-      if (tag === 0x0a) {
-        nameEnd = wire.span(end)
-        name = wire.pos
-        wire.pos = nameEnd
-      } else if (tag === 0x12) {
-        valueEnd = wire.span(end)
-        value = wire.pos
-        wire.pos = valueEnd
-      } else wire.skip(tag, end)
-    }
-    this.#add(wire.bytes, hashName(wire.bytes, name, nameEnd), name, nameEnd, value, valueEnd, true)
+    this.#readField(wire, end, headersEntry)
   }
 
   /** HttpRequest.header_map = 13. @returns whether it holds any field */
@@ -120,15 +102,16 @@ export class HeaderReader {
       const tag = wire.tag(end)
       wire.once(headerMap, tag, 0)
       // HeaderMap.headers = 1
-      if (tag === 0x0a) this.#readValue(wire, wire.span(end))
+      if (tag === 0x0a) this.#readField(wire, wire.span(end), headerValue)
       else wire.skip(tag, end)
     }
     return this.#next > before
   }
 
-  // HeaderValue: key = 1, value = 2, raw_value = 3
-  #readValue(wire: Wire, end: number): void {
+  // An entry of the map: key = 1, value = 2. HeaderValue: the same, and raw_value = 3
+  #readField(wire: Wire, end: number, shape: typeof headersEntry): void {
     const { bytes } = wire
+    const inMap = shape === headersEntry
     let name = 0
     let nameEnd = 0
     let value = 0
@@ -138,7 +121,7 @@ export class HeaderReader {
     let seen = 0
     while (wire.pos < end) {
       const tag = wire.tag(end)
-      seen = wire.once(headerValue, tag, seen)
+      seen = wire.once(shape, tag, seen)
       if (tag === 0x0a) {
         nameEnd = wire.span(end)
         name = wire.pos
@@ -147,7 +130,7 @@ export class HeaderReader {
         valueEnd = wire.span(end)
         value = wire.pos
         wire.pos = valueEnd
-      } else if (tag === 0x1a) {
+      } else if (tag === 0x1a && !inMap) {
         rawEnd = wire.span(end)
         raw = wire.pos
         wire.pos = rawEnd
@@ -161,7 +144,7 @@ export class HeaderReader {
       value = raw
       valueEnd = rawEnd
     }
-    this.#add(bytes, hashName(bytes, name, nameEnd), name, nameEnd, value, valueEnd, false)
+    this.#add(bytes, hashName(bytes, name, nameEnd), name, nameEnd, value, valueEnd, inMap)
   }
 
   #add(bytes: Buffer, hash: number, name: number, nameEnd: number, value: number, valueEnd: number, inMap: boolean): void {

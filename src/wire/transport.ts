@@ -39,3 +39,21 @@ export const defaultMaxStreams = 1024
 
 /** What a peer is told that is not on the list of `listen.check.tls.allow`. */
 export const refusedPeer = 'this workload may not ask here'
+
+/**
+ * Makes a check listener of its parts. It closes once, however often it is told to, and does not say SERVING afterwards.
+ * @param close as in CheckServer
+ */
+export function checkServer(address: ListenAddress, serving: (up: boolean) => void, close: CheckServer['close']): CheckServer {
+  let closing: Promise<void> | undefined
+  return {
+    address,
+    serving: (up) => {
+      if (!closing) serving(up)
+    },
+    close: (graceMs) => {
+      closing ??= close(graceMs)
+      return closing
+    },
+  }
+}
