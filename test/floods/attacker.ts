@@ -1,6 +1,6 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { type Http2Connection, type Http2Options, http2Connection } from '../support/http2-connection.ts'
-import type { Attack } from './under-attack.ts'
+import type { Attack, Counts } from './under-attack.ts'
 
 /** What one turn of an attack writes: bytes, and how many frames they are; undefined where it has nothing more to say. */
 export type NextWrite = () => { readonly bytes: Buffer; readonly frames: number } | undefined
@@ -22,7 +22,9 @@ export function flood(begin: () => NextWrite, options: FloodOptions = {}): Attac
   const { connections = 4, mostFrames = 3_000_000, ...rest } = options
   return async (port, over) => {
     const counts = { connections: 0, frames: 0, goaways: 0, calmed: 0, thrownOut: 0, resets: 0, answers: 0 }
-    const stopped = (): boolean => over() || counts.frames > mostFrames || counts.connections > mostConnections
+    const open = new Set<Http2Connection>()
+    const soFar = (): Counts => ({ ...counts, frames: [...open].reduce((sum, { sent }) => sum + sent.frames, counts.frames) })
+    const stopped = (): boolean => over(soFar()) || counts.frames > mostFrames || counts.connections > mostConnections
     const note = (connection: Http2Connection, left: boolean): void => {
       counts.frames += connection.sent.frames
       counts.goaways += connection.goaways.length
@@ -36,6 +38,7 @@ export function flood(begin: () => NextWrite, options: FloodOptions = {}): Attac
       while (!stopped()) {
         const connection = await http2Connection(port, rest)
         counts.connections++
+        open.add(connection)
         const next = begin()
         while (!stopped() && !connection.closed()) {
           const write = next()
@@ -48,6 +51,7 @@ export function flood(begin: () => NextWrite, options: FloodOptions = {}): Attac
           await turn()
         }
         // What the service said before it closed may still be on its way.
+        open.delete(connection)
         note(connection, connection.closed())
         connection.cut()
         await connection.ended

@@ -57,7 +57,7 @@ for (const [transport, names] of Object.entries({ lean: Object.keys(bites), 'grp
     for (const name of names) {
       const { frames, thrownOut } = bites[name as keyof typeof bites]
       it(name, async () => {
-        const counts = await underAttack(service, name)
+        const counts = await underAttack(service, name, thrownOut ? { frames, thrownOut: 1 } : { frames })
         assert.ok(counts['frames']! >= frames, `only ${counts['frames']} frames: no flood`)
         if (thrownOut) assert.ok(counts['thrownOut']! > 0, 'no attacker was thrown out')
         assert.ok(service.postern.program.running())

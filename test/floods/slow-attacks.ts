@@ -16,11 +16,17 @@ const opened = (count: number, one: () => Promise<Http2Connection>): Promise<Htt
 
 const ids = (count: number): number[] => Array.from({ length: count }, (_, index) => index * 2 + 1)
 
+const counted = (connections: readonly Http2Connection[]): Counts => ({
+  connections: connections.length,
+  frames: connections.reduce((sum, { sent }) => sum + sent.frames, 0),
+  thrownOut: connections.filter(({ closed }) => closed()).length,
+})
+
 async function endAll(connections: readonly Http2Connection[]): Promise<Counts> {
-  const thrownOut = connections.filter(({ closed }) => closed()).length
+  const counts = counted(connections)
   for (const each of connections) each.cut()
   await Promise.all(connections.map(({ ended }) => ended))
-  return { connections: connections.length, frames: connections.reduce((sum, { sent }) => sum + sent.frames, 0), thrownOut }
+  return counts
 }
 
 /** Checks whose answers nobody lets out: no window, and nothing is read (CVE-2019-9517). */
@@ -33,7 +39,7 @@ const slowRead =
       Buffer.concat([frame(frameType.headers, flag.endHeaders, id, headerBlock), frame(frameType.data, flag.endStream, id, message)])
     const calls = Buffer.concat(ids(mostStreams).map(call))
     for (const each of connections) void each.send(calls, mostStreams * 2)
-    while (!over()) await sleep(20)
+    while (!over(counted(connections))) await sleep(20)
     return endAll(connections)
   }
 
@@ -43,7 +49,7 @@ const slowWrite: Attack = async (port, over) => {
   const streams = ids(64)
   const begun = Buffer.concat(streams.map((id) => frame(frameType.headers, flag.endHeaders, id, headerBlock)))
   for (const each of connections) void each.send(begun, streams.length)
-  for (let at = 0; !over(); at = (at + 1) % message.length) {
+  for (let at = 0; !over(counted(connections)); at = (at + 1) % message.length) {
     const byte = message.subarray(at, at + 1)
     // The last byte of a message never comes.
     if (at < message.length - 1) {
@@ -63,28 +69,36 @@ const unfinished: Attack = async (port, over) => {
   const begin = (id: number): Buffer =>
     Buffer.concat([frame(frameType.headers, flag.endHeaders, id, headerBlock), frame(frameType.data, flag.none, id, head)])
   const part = Buffer.alloc(16_000)
+  let ended = false
   for (const each of connections) {
     void (async () => {
       for (const id of ids(mostStreams)) {
-        if (over() || each.closed()) return
+        if (ended || each.closed()) return
         await each.send(begin(id), 2)
-        for (let sent = 0; sent < 40 && !over() && !each.closed(); sent++) await each.send(frame(frameType.data, flag.none, id, part))
+        for (let sent = 0; sent < 40 && !ended && !each.closed(); sent++) await each.send(frame(frameType.data, flag.none, id, part))
       }
     })()
   }
-  while (!over()) await sleep(20)
+  while (!over(counted(connections))) await sleep(20)
+  ended = true
   return endAll(connections)
 }
 
 /** Connections that say these bytes and nothing more, and are kept. */
 function silent(count: number, first: Buffer): Attack {
   return async (port, over) => {
-    const sockets = await Promise.all(Array.from({ length: count }, () => dial(port)))
-    for (const socket of sockets) if (first.length > 0) socket.write(first)
-    while (!over()) await sleep(20)
-    const thrownOut = sockets.filter(({ destroyed }) => destroyed).length
+    const begun = async (): Promise<Socket> => {
+      const socket = await dial(port)
+      if (first.length > 0) socket.write(first)
+      return socket
+    }
+    const sockets = await Promise.all(Array.from({ length: count }, begun))
+    // They are open as soon as the system has them: the service may not have taken them yet, let alone closed one.
+    const counts = (): Counts => ({ connections: count, frames: 0, thrownOut: sockets.filter(({ destroyed }) => destroyed).length })
+    while (!over(counts())) await sleep(20)
+    const last = counts()
     for (const socket of sockets) socket.destroy()
-    return { connections: count, frames: 0, thrownOut }
+    return last
   }
 }
 

@@ -42,7 +42,7 @@ for (const [transport, names] of Object.entries(of) as [Transport, Name[]][]) {
 
       for (const name of here) {
         it(name, async () => {
-          const counts = await underAttack(service, name)
+          const counts = await underAttack(service, name, bites[name])
           for (const [what, least] of Object.entries(bites[name]))
             assert.ok(counts[what]! >= least, `only ${counts[what]} ${what}: no attack`)
           assert.ok(service.postern.program.running())

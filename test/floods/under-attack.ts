@@ -9,11 +9,28 @@ import { createCaller, type Service } from './service.ts'
 /** What an attack counted: what it sent, and how the service defended itself. */
 export type Counts = Readonly<Record<string, number>>
 
-/** An attack on a port of 127.0.0.1: it goes on until `over` says so, and has then closed all of its connections. */
-export type Attack = (port: number, over: () => boolean) => Promise<Counts>
+/**
+ * An attack on a port of 127.0.0.1: it goes on until `over`, told what it has counted so far, says so, and has then closed
+ * all of its connections. It asks as soon as what it does has begun.
+ */
+export type Attack = (port: number, over: (counts: Counts) => boolean) => Promise<Counts>
 
-/** Milliseconds for which each attack goes on. */
+/** What the thread of an attack is told: its name, the port, what it has to get to, and for how long it goes on at least and at most. */
+export interface AttackOrder {
+  readonly name: string
+  readonly port: number
+  readonly bite: Counts
+  readonly ms: number
+  readonly mostMs: number
+}
+
+/** Milliseconds for which each attack goes on from its begin … */
 const attackMs = 1_000
+/**
+ * … and for which it does at most, where the machine is so slow that it has not had its effect yet. It is less than the 10 s
+ * after which the service ends a connection for other reasons: that its preface does not come, or that nothing is read on it.
+ */
+const mostAttackMs = 8_000
 /** Milliseconds between two questions of the client that is no attacker. */
 const askEveryMs = 25
 /**
@@ -31,9 +48,10 @@ const leastAnswers = 6
 const medianMs = 1_000
 
 /** In a thread of its own, so that it does not take the time of the client that is watched. */
-function runAttack(name: string, port: number): Promise<Counts> {
+function runAttack(name: string, port: number, bite: Counts): Promise<Counts> {
   return new Promise((done, fail) => {
-    const worker = new Worker(new URL('attack-thread.ts', import.meta.url), { workerData: { name, port, ms: attackMs } })
+    const order: AttackOrder = { name, port, bite, ms: attackMs, mostMs: mostAttackMs }
+    const worker = new Worker(new URL('attack-thread.ts', import.meta.url), { workerData: order })
     worker.once('message', done)
     worker.once('error', fail)
     worker.once('exit', () => fail(new Error(`the attack "${name}" ended without a word`)))
@@ -44,8 +62,9 @@ function runAttack(name: string, port: number): Promise<Counts> {
  * Attacks a service while another client asks it, and holds it to its promises: each question is answered within its
  * time, during and after; memory is bounded; and afterwards nothing is left: no file descriptor, no work.
  * @param attack its name in attacks.ts or slow-attacks.ts
+ * @param bite what it has to count at least, to have been one
  */
-export async function underAttack(service: Service, attack: string): Promise<Counts> {
+export async function underAttack(service: Service, attack: string, bite: Counts): Promise<Counts> {
   const { pid } = service
   const caller = createCaller(service)
   try {
@@ -53,7 +72,7 @@ export async function underAttack(service: Service, attack: string): Promise<Cou
     const before = { memory: residentMiB(pid), files: openFiles(pid) }
     const answers: number[] = []
     let worst = before.memory
-    const attacking = runAttack(attack, service.port)
+    const attacking = runAttack(attack, service.port, bite)
     let ended = false
     const asking = (async () => {
       do {
