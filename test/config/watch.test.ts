@@ -44,6 +44,12 @@ const loadedOf = (event: Event): Loaded => ('loaded' in event ? event.loaded : a
 const faultsOf = (event: Event): readonly Fault[] => ('faults' in event ? event.faults : assert.fail('a policy was told'))
 const renamed = usual.replace('id: health', 'id: alive')
 
+/** In one step: a look that falls between emptying a file and writing it finds a policy without content. */
+async function replace(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text)
+  await rename(`${file}.new`, file)
+}
+
 describe('watchPolicy', () => {
   let open: Watch | undefined
   afterEach(() => open?.close())
@@ -119,11 +125,11 @@ describe('watchPolicy', () => {
     const { watch, next, current } = await start(file)
     open = watch
     const began = performance.now()
-    await writeFile(file, renamed)
+    await replace(file, renamed)
     watch.now()
     assert.equal(loadedOf(await next()).policy.routes.routes[0]?.id, 'alive')
     watch.now()
-    await writeFile(file, usual)
+    await replace(file, usual)
     watch.now()
     assert.equal(loadedOf(await next()).revision, current.revision)
     const took = performance.now() - began
