@@ -17,7 +17,7 @@ const compilers = '--no-maglev'
  * What the old generation may gather until it is collected, in bytes. What HTTP/2 leaves there is small, but holds more outside of the
  * heap, which V8 does not count: for each header of a call a string, and what it needs in libc.
  */
-const garbage = 13e6
+const garbage = 12e6
 
 /** glibc keeps memory for each thread apart, and what has been freed for itself; most of it would never be used again. */
 const malloc = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
