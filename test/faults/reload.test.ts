@@ -14,7 +14,7 @@ import { startLoad } from './load.ts'
 
 const reloads = 1000
 /** Requests a second. */
-const rate = 100
+const rate = 200
 const run = '/v1/sandboxes/s1/run'
 
 describe('a policy that is reloaded', function () {
