@@ -2,7 +2,8 @@ import { parseSpiffeId } from '../core/spiffe.ts'
 import { endpointFault } from './check-listen.ts'
 import type { Draft } from './draft.ts'
 import type { Path, Report } from './faults.ts'
-import type { MtlsSettings, OidcSettings, ValidatorSettings } from './schema-identity.ts'
+import type { MtlsSettings, ValidatorSettings } from './schema-identity.ts'
+import type { OidcSettings } from './schema-oidc.ts'
 
 /** A certificate's subject is a SPIFFE ID, and basic hands on to others: the rest give subjects of their own. */
 const givesSubjects = (entry: ValidatorSettings): entry is Exclude<ValidatorSettings, { type: 'mtls' | 'basic' }> =>
