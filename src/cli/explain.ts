@@ -84,7 +84,7 @@ function asJson(result: OfflineResult, stages: ReturnType<typeof explainStages>)
     reason: answer.reason,
     detail: result.detail,
     stages,
-    rejections: result.rejections,
+    rejections: result.rejections.map(({ validator, reason, detail }) => ({ validator, reason, detail })),
     ...shown,
     metadata,
   }
@@ -141,7 +141,8 @@ export function explainCommand(program: Command, io: Io): void {
           ]),
         ),
       )
-      for (const { validator, reason, detail } of result.rejections) io.out(`\nvalidator ${validator} rejected: ${reason} (${detail})\n`)
+      for (const { validator, reason, detail } of result.rejections)
+        if (validator !== '') io.out(`\nvalidator ${validator} rejected: ${reason} (${detail})\n`)
       const metadata = metadataObject(result.answer.metadata)
       const enforced = metadata['enforced'] === false ? ' (not enforced: let through without identity)' : ''
       io.out(`\n${String(metadata['decision'])}: ${result.answer.reason}${enforced}${result.detail ? ` (${result.detail})` : ''}\n\n`)

@@ -14,6 +14,7 @@ import type { JsonObject } from '../core/json.ts'
 import { ownerLabelValue } from '../core/ownership.ts'
 import { type LabelReader, type Revocation, Unavailable } from '../core/ports.ts'
 import type { Request } from '../core/request.ts'
+import { createProof } from '../identity/proof.ts'
 import { createMint } from '../issuer/mint.ts'
 import { createKey, load, signCompact } from '../issuer/signing-key.ts'
 import type { Rejection } from '../stages/identify.ts'
@@ -92,6 +93,7 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     revocations: input.down.includes('state') ? { check: () => 'clear' } : revocations,
     owners: near,
     tokens: tokensOf(loaded, input),
+    prove: createProof(),
     clock: { due: () => true, ran: (stage) => ran.push(stage), waited: (stage) => ran.push(stage) },
     onRejection: (rejection) => rejections.push(rejection),
   })

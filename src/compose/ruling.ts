@@ -3,6 +3,7 @@ import { pipeline } from '../check/pipeline.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Policy } from '../core/policy.ts'
 import type { DownstreamTokens, OwnerLookup, RevocationCheck } from '../core/ports.ts'
+import type { Prove } from '../core/proof.ts'
 import type { Validator } from '../core/validator.ts'
 import { createPeerReader } from '../identity/peer.ts'
 import { authorize, conditionFailure } from '../stages/authorize.ts'
@@ -22,6 +23,7 @@ export interface RulingNeeds {
   readonly owners: OwnerLookup
   readonly tokens: DownstreamTokens
   readonly clock: StageClock
+  readonly prove: Prove
   readonly onRejection: (rejection: Rejection) => void
 }
 
@@ -36,6 +38,7 @@ export function composeRuling(needs: RulingNeeds): Ruling {
       identify: identify({
         validators: needs.validators,
         peer: (state) => readPeer(state.request, policy.trustDomains),
+        prove: needs.prove,
         onRejection: needs.onRejection,
       }),
       revocation: revocation(needs.revocations),

@@ -9,6 +9,7 @@ import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Loaded } from '../config/read.ts'
 import { type OwnerLookup, type Revocation, type State, Unavailable } from '../core/ports.ts'
+import { createProof } from '../identity/proof.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeValidators } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
@@ -89,10 +90,11 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
       near = owners.near
       list = revocations
       const { clock, onRejection } = needs
-      return composeRuling({ policy, validators, revocations, owners: counted(owners.near), tokens, clock, onRejection })
+      return composeRuling({ policy, validators, prove, revocations, owners: counted(owners.near), tokens, clock, onRejection })
     }
   }
 
+  const prove = createProof()
   let ruling = (await build(first))()
   const sweep = (): void => {
     for (const pool of [jwks, sts, json, nears, lists]) pool.sweep()

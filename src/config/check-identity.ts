@@ -38,6 +38,16 @@ function checkOidc(entry: OidcSettings, path: Path, metadataKeys: Map<string, st
   if (fault) report([...path, 'issuer'], fault)
   if (entry.claims.role !== undefined && entry.claims.roles !== undefined)
     report([...path, 'claims', 'role'], 'both role and roles are given: expected one of them', { at: 'key' })
+  const { jwks, introspection } = entry
+  const uriFault = jwks.uri === undefined ? undefined : endpointFault(jwks.uri)
+  if (uriFault) report([...path, 'jwks', 'uri'], uriFault)
+  const endpointWrong = introspection?.endpoint === undefined ? undefined : endpointFault(introspection.endpoint)
+  if (endpointWrong) report([...path, 'introspection', 'endpoint'], endpointWrong)
+  if (introspection?.tokens === 'all' && entry.verified_by === 'envoy')
+    report(
+      [...path, 'introspection', 'tokens'],
+      'JWTs are verified by Envoy here, and nobody is asked about them: write opaque, or verified_by: postern',
+    )
   if (entry.verified_by !== 'envoy') return
   const key = entry.metadata_key ?? entry.name
   const other = metadataKeys.get(key)

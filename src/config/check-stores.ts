@@ -1,7 +1,7 @@
 import { endpointFault } from './check-listen.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
-import type { OidcSettings } from './schema-identity.ts'
+import type { OidcSettings } from './schema-oidc.ts'
 import { durationText } from './values.ts'
 
 /** Checks sources, token endpoints, the owner cache, keys and audiences. */

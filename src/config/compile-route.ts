@@ -1,3 +1,4 @@
+import { managementPlane } from '../core/management-plane.ts'
 import { defaultIdPattern } from '../core/ownership.ts'
 import { parseTemplate, templateParams } from '../core/path-template.ts'
 import { demandRoles, givers, type RoleClosure, type RoleDemand } from '../core/roles.ts'
@@ -33,7 +34,7 @@ export function compileRoute(route: RouteSettings, index: number, context: Route
   const params = typeof segments === 'string' ? undefined : templateParams(segments)
   if (route.public) checkPublic(route, path, report)
   for (const [i, name] of (route.identity ?? []).entries())
-    if (!draft.named.validators.has(name))
+    if (!draft.named.validators.has(name) && name !== managementPlane)
       report([...path, 'identity', i], `there is no validator "${name}": expected a name of those under identity`)
   for (const [i, id] of (route.workload ?? []).entries())
     if (!parseSpiffeId(id)) report([...path, 'workload', i], `"${id}" is no SPIFFE ID: expected spiffe://<trust domain>/<path>`)
@@ -49,6 +50,7 @@ export function compileRoute(route: RouteSettings, index: number, context: Route
     authorization: route.authorization,
     validators: route.identity && shared.set(route.identity),
     workloads: route.workload && shared.set(route.workload),
+    binding: route.binding,
     roles: rolesOf(route, path, context, report),
     scopes: scopesOf(route, path, params, context, report),
     condition: conditionOf(route, path, context, report),

@@ -2,6 +2,8 @@ import type { HeaderNames, Policy } from '../core/policy.ts'
 import { closeRoles, type RoleClosure } from '../core/roles.ts'
 import { conflicts, type RouteEntry, RouteTable } from '../core/route-table.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
+import { edgeOf } from './compile-edge.ts'
+import { placesOf, strippedOf } from './compile-places.ts'
 import { compileRoute } from './compile-route.ts'
 import { Conditions } from './conditions.ts'
 import type { Draft } from './draft.ts'
@@ -68,8 +70,12 @@ function closure(draft: Draft, report: Report): RoleClosure {
  */
 export function compilePolicy(settings: Settings, entries: readonly RouteEntry[], revision: string): Policy {
   const trustDomains = new Set<string>()
-  for (const entry of settings.identity) if (entry.type === 'mtls') trustDomains.add(entry.trust_domain)
+  for (const entry of settings.identity) {
+    if (entry.type === 'mtls') trustDomains.add(entry.trust_domain)
+    if (entry.type === 'edge-trust') for (const id of entry.from ?? []) trustDomains.add(parseSpiffeId(id)?.trustDomain ?? '')
+  }
   for (const { route } of entries) for (const id of route.workloads ?? []) trustDomains.add(parseSpiffeId(id)?.trustDomain ?? '')
+  const edges = settings.identity.flatMap((entry) => (entry.type === 'edge-trust' ? [edgeOf(entry)] : []))
   return {
     realm: settings.realm,
     revision,
@@ -85,6 +91,10 @@ export function compilePolicy(settings: Settings, entries: readonly RouteEntry[]
     metadataKeys: settings.identity.flatMap((entry) =>
       entry.type === 'oidc' && entry.verified_by === 'envoy' ? [entry.metadata_key ?? entry.name] : [],
     ),
+    places: placesOf(settings),
+    edges,
+    basics: settings.identity.flatMap((entry) => (entry.type === 'basic' ? [entry.name] : [])),
+    stripped: strippedOf(settings),
     ownerLabel: settings.ownership.label,
     subjectsOf: new Map(Object.entries(settings.sources).map(([name, source]) => [name, source.subjects_of])),
   }

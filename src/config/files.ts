@@ -15,6 +15,18 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
   const { listen, state, sts } = sections
   return {
     ...draft,
+    identity: draft.identity.map((entry) => {
+      if (entry?.type !== 'oidc') return entry
+      const { jwks, introspection } = entry
+      const mtls = introspection?.auth.mtls
+      return {
+        ...entry,
+        jwks: files(jwks, ['ca']),
+        ...(introspection && mtls
+          ? { introspection: { ...introspection, auth: { ...introspection.auth, mtls: files(mtls, ['cert', 'key']) } } }
+          : {}),
+      }
+    }),
     sections: {
       ...sections,
       ...(listen
@@ -49,7 +61,7 @@ export interface PemFile {
 }
 
 /** All PEM files of the settings. */
-export function pemFiles({ sections }: Draft): PemFile[] {
+export function pemFiles({ sections, identity }: Draft): PemFile[] {
   const found: PemFile[] = []
   const add = (files: Named, path: Path): void => {
     for (const name of ['cert', 'key', 'ca']) {
@@ -59,6 +71,11 @@ export function pemFiles({ sections }: Draft): PemFile[] {
   }
   for (const [name, listener] of Object.entries(sections.listen ?? {})) if (listener) add(listener.tls, ['listen', name, 'tls'])
   for (const [name, endpoint] of Object.entries(sections.sts)) add(endpoint.auth.mtls ?? {}, ['sts', name, 'auth', 'mtls'])
+  for (const [i, entry] of identity.entries()) {
+    if (entry?.type !== 'oidc') continue
+    add(entry.jwks, ['identity', i, 'jwks'])
+    add(entry.introspection?.auth.mtls ?? {}, ['identity', i, 'introspection', 'auth', 'mtls'])
+  }
   if (sections.state.kind === 'redis') add(sections.state.tls ?? {}, ['state', 'redis', 'tls'])
   return found
 }

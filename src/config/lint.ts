@@ -2,6 +2,7 @@ import { jwksMaxAge } from '../core/issuer.ts'
 import type { RouteEntry } from '../core/route-table.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
+import { issuerWarning } from './providers-issuer.ts'
 import type { ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
 import type { RouteSettings } from './schema-routes.ts'
@@ -91,11 +92,18 @@ function warnOfValidators(draft: Draft, entries: readonly RouteEntry[], report: 
   const giving: string[] = []
   for (const [i, entry] of draft.identity.entries()) {
     if (!entry) continue
-    if (entry.type === 'oidc' && entry.issuer.endsWith('/'))
-      report(
-        ['identity', i, 'issuer'],
-        'this issuer ends in "/" and is compared letter by letter with iss: write it just as its tokens have it',
-      )
+    if (entry.type === 'oidc') {
+      const wrong = issuerWarning(entry.issuer, entry.provider)
+      if (wrong) report(['identity', i, 'issuer'], wrong)
+    }
+    if (entry.type === 'shared-token') {
+      const asking = draft.identity.slice(0, i).find((one) => one?.type === 'oidc' && one.introspection)
+      if (asking)
+        report(
+          ['identity', i],
+          `"${asking.name}" above it asks its issuer about tokens that it does not know, the secret of "${entry.name}" among them: write "${entry.name}" above it`,
+        )
+    }
     if (bypass.size === 0) continue
     const roles = mayGive(entry)
     if (!roles || roles.some((role) => bypass.has(role))) giving.push(entry.name)

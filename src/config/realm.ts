@@ -1,5 +1,6 @@
 import type { Draft } from './draft.ts'
 import { parseAddress } from './schema-listen.ts'
+import type { OidcSettings } from './schema-oidc.ts'
 
 /** The draft with `{realm}` filled in where the format allows it: issuers, audiences, endpoints and keys. */
 export function fillRealm(draft: Draft, realm: string): Draft {
@@ -17,13 +18,24 @@ export function fillRealm(draft: Draft, realm: string): Draft {
       sts: mapValues(sections.sts, (endpoint) => ({ ...endpoint, token_endpoint: fill(endpoint.token_endpoint) })),
     },
     identity: draft.identity.map((entry) => {
-      if (entry?.type === 'oidc')
-        return { ...entry, issuer: fill(entry.issuer), audience: entry.audience.map(fill), metadata_key: entry.metadata_key ?? entry.name }
+      if (entry?.type === 'oidc') return fillOidc(entry, fill)
       return entry?.type === 'postern' ? { ...entry, audience: fill(entry.audience) } : entry
     }),
     routes: draft.routes.map((route) =>
       route?.downstream ? { ...route, downstream: { ...route.downstream, audience: fill(route.downstream.audience) } } : route,
     ),
+  }
+}
+
+function fillOidc(entry: OidcSettings, fill: (text: string) => string): OidcSettings {
+  const { jwks, introspection } = entry
+  return {
+    ...entry,
+    issuer: fill(entry.issuer),
+    audience: entry.audience.map(fill),
+    metadata_key: entry.metadata_key ?? entry.name,
+    ...(jwks.uri === undefined ? {} : { jwks: { ...jwks, uri: fill(jwks.uri) } }),
+    ...(introspection?.endpoint === undefined ? {} : { introspection: { ...introspection, endpoint: fill(introspection.endpoint) } }),
   }
 }
 

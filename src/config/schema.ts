@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { defaultOwnerLabel } from '../core/ownership.ts'
+import { clientAuth } from './schema-client-auth.ts'
 import { validator } from './schema-identity.ts'
 import { check, isRedisUrl, listen, state } from './schema-listen.ts'
 import { route } from './schema-routes.ts'
-import { duration, filePath, name, secret, some, text } from './values.ts'
+import { duration, name, secret, some, text } from './values.ts'
 
 const include = () =>
   z
@@ -55,22 +56,6 @@ const sources = () =>
     .prefault({})
     .describe("where owner labels are read from, beside Postern's own")
 
-const stsAuth = () =>
-  z
-    .strictObject({
-      secret: secret().optional().describe('client secret (RFC 6749, section 2.3.1)'),
-      private_key_jwt: z
-        .strictObject({
-          key: secret().describe('PKCS #8 PEM'),
-          kid: text().optional(),
-          algorithm: z.enum(['ES256', 'RS256', 'PS256', 'EdDSA']).optional(),
-        })
-        .optional()
-        .describe('RFC 7523, section 2.2'),
-      mtls: z.strictObject({ cert: filePath(), key: filePath() }).optional().describe('RFC 8705, section 2'),
-    })
-    .refine((auth) => Object.keys(auth).length === 1, { error: 'expected exactly one of secret, private_key_jwt and mtls' })
-
 const sts = () =>
   z
     .record(
@@ -78,7 +63,7 @@ const sts = () =>
       z.strictObject({
         token_endpoint: text().describe('https, or http on loopback; {realm} is filled in'),
         client_id: text(),
-        auth: stsAuth(),
+        auth: clientAuth(),
         timeout: duration({ min: '10ms', max: '60s' }).prefault('1s'),
         allow_opaque: z.boolean().prefault(false).describe('whether tokens that are no JWT are passed on unchecked'),
         subjects_of: text().describe('the oidc validator whose tokens are exchanged here'),

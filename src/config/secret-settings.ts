@@ -20,6 +20,9 @@ const bearing: readonly (readonly string[])[] = [
   ['issuer', 'keys', 'encryption_key'],
   ['issuer', 'clients', '*', 'auth', 'secret'],
   ['identity', '*', 'secret'],
+  ['identity', '*', 'jwks', 'token'],
+  ['identity', '*', 'introspection', 'auth', 'secret'],
+  ['identity', '*', 'introspection', 'auth', 'private_key_jwt', 'key'],
   ['identity', '*', 'proof', 'secret'],
 ]
 

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { PlacedToken } from './credential-places.ts'
 import { claimedIssuer, parseJwt } from './jwt.ts'
 import type { Credential, UnverifiedJwt } from './validator.ts'
 
@@ -11,17 +12,41 @@ export interface ClaimedIssuers {
 /**
  * Reads the presented `Authorization` (RFC 9110, section 11.6.2): the scheme is what stands before the first
  * space, in lower case; the token is all that follows that one space, untouched.
- * @param authorization the header's value as sent; undefined where only payloads verified by Envoy were presented
+ * @param authorization the header's value as sent; undefined where the credential stands elsewhere
  * @param issuers remembers from one request to the next; absent: nothing is
+ * @param elsewhere where else the same token stands
  */
-export const readCredential = (authorization: string | undefined, issuers?: ClaimedIssuers): Credential =>
-  new PresentedCredential(authorization, issuers)
+export function readCredential(
+  authorization: string | undefined,
+  issuers?: ClaimedIssuers,
+  elsewhere?: readonly PlacedToken[],
+): Credential {
+  if (authorization === undefined) {
+    const token = elsewhere?.[0]?.token ?? ''
+    const places = elsewhere?.map(({ place }) => place) ?? []
+    return new PresentedCredential(undefined, places.length === 0 ? '' : 'bearer', token, places, issuers)
+  }
+  const space = authorization.indexOf(' ')
+  const scheme = space > 0 ? authorization.slice(0, space).toLowerCase() : ''
+  const places = elsewhere && elsewhere.length > 0 ? ['authorization', ...elsewhere.map(({ place }) => place)] : inAuthorization
+  return new PresentedCredential(authorization, scheme, space > 0 ? authorization.slice(space + 1) : '', places, issuers)
+}
+
+/** Whether it is a token in one of the two schemes that carry one (RFC 6750, RFC 9449), or stands where only tokens do. */
+export const isBearer = ({ scheme }: Credential): boolean => scheme === 'bearer' || scheme === 'dpop'
+
+/** A credential that another one held: what `Authorization: Basic` has for its password. */
+export const unwrappedCredential = (outer: Credential, token: string, issuers?: ClaimedIssuers): Credential =>
+  new PresentedCredential(`Bearer ${token}`, 'bearer', token, outer.places, issuers)
+
+const inAuthorization: readonly string[] = ['authorization']
 
 /** Characters of a claimed issuer. */
 const longestRemembered = 512
 
 class PresentedCredential implements Credential {
   readonly authorization: string | undefined
+  readonly places: readonly string[]
   readonly scheme: string
   readonly token: string
   // Taken apart when first asked for: a token that a validator remembers by its digest never is.
@@ -30,12 +55,18 @@ class PresentedCredential implements Credential {
   #digest: string | undefined
   readonly #issuers: ClaimedIssuers | undefined
 
-  constructor(authorization: string | undefined, issuers: ClaimedIssuers | undefined) {
+  constructor(
+    authorization: string | undefined,
+    scheme: string,
+    token: string,
+    places: readonly string[],
+    issuers: ClaimedIssuers | undefined,
+  ) {
     this.#issuers = issuers
     this.authorization = authorization
-    const space = authorization?.indexOf(' ') ?? -1
-    this.scheme = space > 0 ? authorization!.slice(0, space).toLowerCase() : ''
-    this.token = space > 0 ? authorization!.slice(space + 1) : ''
+    this.places = places
+    this.scheme = scheme
+    this.token = token
   }
 
   get jwt(): UnverifiedJwt | undefined {

@@ -1,12 +1,13 @@
 import type { BearerToken } from './bearer-token.ts'
 import { tokenParameter } from './credential.ts'
+import { type CredentialPlaces, protocolTokens, withoutCookies, withoutTokens } from './credential-places.ts'
 import type { HeaderGroup, Mutations } from './decision.ts'
 import { type Facts, noHeaders } from './facts.ts'
 import { at, isJsonObject, type Json } from './json.ts'
 import { principalTexts } from './metadata.ts'
 import { perObject } from './per-object.ts'
 import { percentEncode } from './percent.ts'
-import type { HeaderNames } from './policy.ts'
+import type { HeaderNames, Policy } from './policy.ts'
 import type { Principal } from './principal.ts'
 import type { ClaimHeader } from './route.ts'
 
@@ -36,7 +37,7 @@ function lookAlikes({ request, policy }: Facts, set: ReadonlySet<string>, remove
   let found: string[] = nothing
   for (const name of request.namesLike(prefix)) {
     const alike = name.replaceAll('_', '-')
-    const ours = alike.startsWith(prefix) || alike === alwaysRemoved || alike === 'authorization'
+    const ours = alike.startsWith(prefix) || alike === alwaysRemoved || alike === 'authorization' || isCredential(policy, alike)
     if (!ours || set.has(name) || removed.includes(name)) continue
     if (found === nothing) found = []
     found.push(name)
@@ -46,10 +47,17 @@ function lookAlikes({ request, policy }: Facts, set: ReadonlySet<string>, remove
 
 const nothing: string[] = []
 
+/** Whether a name that a client spelled with `_` could be read as one that carries a credential, or an edge's claims. */
+const isCredential = ({ places, stripped, edges }: Policy, name: string): boolean =>
+  places.headers.includes(name) || stripped.includes(name) || edges.some(({ headers }) => headers.includes(name))
+
 /** Query parameters that carry a bearer token: Envoy's jwt_authn reads `access_token` by default, and leaves it in. */
-function credentialParameters(facts: Facts): readonly string[] {
+function credentialParameters(facts: Facts, keeps: boolean): readonly string[] {
   // Named only where it is there: Envoy writes the whole query anew otherwise too.
-  return facts.policy.metadataKeys.length > 0 && facts.target && tokenParameter(facts.target.query) !== 'none' ? ['access_token'] : nothing
+  const { metadataKeys, places } = facts.policy
+  return (places.query || (metadataKeys.length > 0 && !keeps)) && facts.target && tokenParameter(facts.target.query) !== 'none'
+    ? ['access_token']
+    : nothing
 }
 
 /** Which names are set is the same for many requests, and so is what has to be removed. */
@@ -58,23 +66,23 @@ interface Plan {
   readonly remove: readonly string[]
 }
 
-const plansOf = perObject((_: HeaderNames) => perObject((_: HeaderGroup): (Plan | undefined)[] => []))
+const plansOf = perObject((_: Policy) => perObject((_: HeaderGroup): (Plan | undefined)[] => []))
 
 /** @param flags identity 1, workload 2, token 4, `authorization: keep` 8 */
-function planOf(headers: HeaderNames, claims: HeaderGroup, flags: number): Plan {
-  const plans = plansOf(headers)(claims)
-  plans[flags] ??= makePlan(headers, claims, flags)
+function planOf(policy: Policy, claims: HeaderGroup, flags: number): Plan {
+  const plans = plansOf(policy)(claims)
+  plans[flags] ??= makePlan(policy, claims, flags)
   return plans[flags]
 }
 
-function makePlan(headers: HeaderNames, claims: HeaderGroup, flags: number): Plan {
+function makePlan({ headers, places, stripped }: Policy, claims: HeaderGroup, flags: number): Plan {
   const set = new Set([headers.decision, ...claims.keys()])
   if (flags & 1) for (const name of [headers.subject, headers.issuer, headers.roles]) set.add(name)
   if (flags & 2) set.add(headers.workload)
   if (flags & 4) set.add('authorization')
   const remove = headers.fixed.filter((name) => !set.has(name))
   if (!(flags & 8) && !set.has('authorization')) remove.push('authorization')
-  remove.push(alwaysRemoved)
+  remove.push(alwaysRemoved, ...places.headers, ...stripped)
   return { set, remove }
 }
 
@@ -98,8 +106,41 @@ function finish(facts: Facts, principal: Principal | undefined): Mutations {
       own.push(['authorization', token])
     }
   }
-  const { set, remove } = planOf(headers, principal ? claims : noHeaders, flags)
-  return { shared, own, remove, removeAlso: lookAlikes(facts, set, remove), removeQuery: keeps ? nothing : credentialParameters(facts) }
+  const { policy } = facts
+  const { set, remove } = planOf(policy, principal ? claims : noHeaders, flags)
+  let also = lookAlikes(facts, set, remove)
+  if (policy.edges.length > 0) also = [...also, ...untrusted(facts, principal !== undefined)]
+  if (policy.places.cookies.length > 0 || policy.places.websocket) {
+    const emptied = stripCredentials(facts, policy.places, own)
+    if (emptied.length > 0) also = [...also, ...emptied]
+  }
+  return { shared, own, remove, removeAlso: also, removeQuery: credentialParameters(facts, keeps) }
+}
+
+/** Headers of edges that this request does not come from. Where nobody is asked for, nothing is known of where it comes from. */
+function untrusted({ policy, request, workload }: Facts, asked: boolean): readonly string[] {
+  const from = asked ? policy.edges.filter((edge) => edge.trusts(request, workload)) : []
+  const kept = new Set(from.flatMap(({ headers }) => headers))
+  return [...new Set(policy.edges.flatMap(({ headers }) => headers))].filter((name) => !kept.has(name))
+}
+
+/**
+ * Takes credentials out of `Cookie` and `Sec-WebSocket-Protocol`.
+ * @param own where the rest of such a header is set
+ * @returns names of the headers of which nothing is left
+ */
+function stripCredentials({ request }: Facts, { cookies, websocket }: CredentialPlaces, own: [string, string | BearerToken][]): string[] {
+  const emptied: string[] = []
+  const strip = (name: string, without: (value: string) => string): void => {
+    const value = request.header(name)
+    const rest = value === undefined ? value : without(value)
+    if (rest === value) return
+    if (rest === undefined || rest === '') emptied.push(name)
+    else own.push([name, rest])
+  }
+  if (cookies.length > 0) strip('cookie', (value) => withoutCookies(value, cookies))
+  if (websocket) strip('sec-websocket-protocol', (value) => (protocolTokens(value).length > 0 ? withoutTokens(value) : value))
+  return emptied
 }
 
 /** Public routes and preflights: no identity goes on, and none that the client made up either. */

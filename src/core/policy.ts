@@ -1,3 +1,5 @@
+import type { CredentialPlaces } from './credential-places.ts'
+import type { Edge } from './edge.ts'
 import type { RouteTable } from './route-table.ts'
 
 /** Names of the headers that Postern sets, lower case. */
@@ -35,6 +37,14 @@ export interface Policy {
   readonly trustDomains: ReadonlySet<string>
   /** `metadata_key`s of the validators with `verified_by: envoy`. */
   readonly metadataKeys: readonly string[]
+  /** Where credentials are looked for beside `Authorization`, and stripped. */
+  readonly places: CredentialPlaces
+  /** Edges in front whose headers are believed. */
+  readonly edges: readonly Edge[]
+  /** Names of the `basic` validators. */
+  readonly basics: readonly string[]
+  /** Lower-case names of further headers that are removed on every route: proofs, and names that clients may not say. */
+  readonly stripped: readonly string[]
   /** The owner label's name. */
   readonly ownerLabel: string
   /** For a `json` source: the validator whose raw subjects it holds. */

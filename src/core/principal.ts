@@ -1,3 +1,4 @@
+import type { Confirmation } from './confirmation.ts'
 import type { JsonObject } from './json.ts'
 
 /** Who acts for a subject (RFC 8693 `act`), outermost first. */
@@ -33,6 +34,8 @@ export interface Principal {
   readonly digest: string
   /** The token as presented, where it was forwarded: what `via: sts` exchanges. Never logged. */
   readonly subjectToken?: string
+  /** What the token is bound to (`cnf`): proved before the principal is believed. */
+  readonly confirmation?: Confirmation
 }
 
 /** The peer that holds the client certificate. */

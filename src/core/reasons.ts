@@ -78,6 +78,16 @@ export const title = {
   overloaded: 'Too many requests are being checked',
 } as const satisfies Record<DenyReason, string>
 
+/** What `WWW-Authenticate` is to say of a denial where `Bearer` with the usual error is not it. */
+export interface Challenge {
+  /** Of an authentication scheme (RFC 9110, section 11.1). */
+  readonly scheme: 'DPoP'
+  /** RFC 9449, sections 7.1 and 8; RFC 6750, section 3.1. */
+  readonly error?: 'invalid_token' | 'invalid_dpop_proof' | 'use_dpop_nonce'
+  /** `DPoP-Nonce` (RFC 9449, section 8). */
+  readonly nonce?: string
+}
+
 /**
  * A refusal. `detail` is for the log and the audit trail; it reaches the client only with
  * `denials.detail: true`, so it never holds a credential.
@@ -85,14 +95,16 @@ export const title = {
 export class Deny {
   readonly reason: DenyReason
   readonly detail: string
-  constructor(reason: DenyReason, detail: string) {
+  readonly challenge: Challenge | undefined
+  constructor(reason: DenyReason, detail: string, challenge?: Challenge) {
     this.reason = reason
     this.detail = detail
+    this.challenge = challenge
   }
 }
 
 /** Refuses. @param detail for log and audit trail; never holds a credential */
-export const deny = (reason: DenyReason, detail: string): Deny => new Deny(reason, detail)
+export const deny = (reason: DenyReason, detail: string, challenge?: Challenge): Deny => new Deny(reason, detail, challenge)
 
 /** 401 and 403 are what `enforce: false` lets through, except a revocation: that is never a matter of adoption. */
 export const mayGoUnenforced = (reason: DenyReason): boolean =>

@@ -59,6 +59,9 @@ export interface Downstream {
   readonly via: 'issuer' | { readonly sts: string }
 }
 
+/** Which proof of possession a route demands (RFC 8705, RFC 9449); with `none` every bound token is proved all the same. */
+export type Binding = 'none' | 'mtls' | 'dpop'
+
 /** What a route demands and hands on, compiled; what it is matched on stands in the route table. */
 export interface Route {
   readonly id: string
@@ -71,6 +74,7 @@ export interface Route {
   readonly validators: ReadonlySet<string> | undefined
   /** SPIFFE IDs, one of which must hold the client certificate. */
   readonly workloads: ReadonlySet<string> | undefined
+  readonly binding: Binding
   readonly roles: RoleDemand | undefined
   readonly scopes: ScopeDemand | undefined
   readonly condition: Condition | undefined

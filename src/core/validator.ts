@@ -6,9 +6,11 @@ import type { Request } from './request.ts'
 
 /** The one presented credential that validators compete for. */
 export interface Credential {
-  /** The `Authorization` value as sent; undefined where only payloads verified by Envoy were presented. */
+  /** The `Authorization` value as sent; undefined where the credential stands elsewhere. */
   readonly authorization: string | undefined
-  /** Scheme in lower case (RFC 9110, section 11.1), empty where the value has none. */
+  /** Where it stands, as validators name it (`authorization`, `header:x-api-key`, …); empty where only payloads verified by Envoy were presented. */
+  readonly places: readonly string[]
+  /** Scheme in lower case (RFC 9110, section 11.1), empty where the value has none; `bearer` for what stands elsewhere. */
   readonly scheme: string
   /** What follows the scheme and one space, untouched. */
   readonly token: string
@@ -49,6 +51,8 @@ interface NamedValidator {
 /** Competes for the presented credential. */
 export interface BearerValidator extends NamedValidator {
   readonly presents: 'bearer'
+  /** Where it looks for credentials; absent: in `Authorization` alone. What stands elsewhere is not shown to it. */
+  readonly from?: ReadonlySet<string>
   /** It goes by what Envoy verified, and compares that with the credential itself. */
   readonly trustsEnvoy?: true
   readonly identify: (presentation: Presentation) => Soon<Verdict>
@@ -60,4 +64,25 @@ export interface CertificateValidator extends NamedValidator {
   readonly identify: (workload: Workload, now: number) => Verdict
 }
 
-export type Validator = BearerValidator | CertificateValidator
+/** Identifies by the headers of an edge in front, only where no credential was presented. */
+export interface EdgeValidator extends NamedValidator {
+  readonly presents: 'edge'
+  readonly identify: (request: Request, workload: Workload | undefined, now: number) => Verdict
+}
+
+/** What `Authorization: Basic` (RFC 7617) held for the validators before it. */
+export interface Unwrapped {
+  /** Its password: a credential as if it had been presented as a bearer token. */
+  readonly token: string
+  /** The only validator that may judge it, where the user name is a validator's. */
+  readonly only: string | undefined
+}
+
+/** Hands the password on to the validators above it. */
+export interface BasicValidator extends NamedValidator {
+  readonly presents: 'basic'
+  /** @param validators names of those above it that the route admits */
+  readonly unwrap: (credential: Credential, validators: ReadonlySet<string>) => Unwrapped | Deny
+}
+
+export type Validator = BearerValidator | CertificateValidator | EdgeValidator | BasicValidator

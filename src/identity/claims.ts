@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { readConfirmation } from '../core/confirmation.ts'
 import { at, isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { clockSkew } from '../core/jwt.ts'
 import type { Actor, Principal } from '../core/principal.ts'
@@ -33,7 +34,7 @@ export interface ClaimRules {
 const maxSubjectLength = 1024
 const maxActors = 5
 
-/** Checks `iss` and `aud` (RFC 7519, section 4.1), and refuses what carries a proof obligation that cannot be met yet. */
+/** Checks `iss` and `aud` (RFC 7519, section 4.1). */
 export function checkParties(payload: JsonObject, rules: ClaimRules): Deny | undefined {
   if (payload['iss'] !== rules.issuer) return deny('invalid_credential', `iss is not ${rules.issuer}`)
   const aud = payload['aud']
@@ -41,8 +42,6 @@ export function checkParties(payload: JsonObject, rules: ClaimRules): Deny | und
   if (!named.some((one) => typeof one === 'string' && rules.audiences.includes(one))) {
     return deny('invalid_credential', `aud holds none of ${rules.audiences.join(', ')}`)
   }
-  if (Object.hasOwn(payload, 'cnf'))
-    return deny('invalid_credential', 'the token is bound to a key (cnf), and possession of it cannot be proved here')
   return undefined
 }
 
@@ -82,6 +81,10 @@ export function principalOf(
   }
   const actor = payload['act'] === undefined ? undefined : readActor(payload['act'], maxActors)
   if (actor === 'unreadable') return deny('invalid_credential', `act is no chain of at most ${maxActors} actors with a sub each`)
+  const { cnf } = payload
+  const confirmation = cnf === undefined ? undefined : readConfirmation(cnf)
+  if (cnf !== undefined && confirmation === undefined)
+    return deny('invalid_credential', 'the token is bound to a key (cnf) in a way that cannot be proved here')
   const endUser = rules.names.endUser === undefined ? undefined : at(payload, rules.names.endUser)
   const tokenId = payload['jti']
   const iat = payload['iat']
@@ -100,6 +103,7 @@ export function principalOf(
     ...(actor && { actor }),
     ...(typeof endUser === 'string' && endUser !== '' && endUser !== subject && { endUser }),
     ...(credential.token !== undefined && { subjectToken: credential.token }),
+    ...(confirmation && { confirmation }),
   }
 }
 

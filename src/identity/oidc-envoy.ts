@@ -1,3 +1,4 @@
+import { isBearer } from '../core/credential.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { SignatureAlgorithm } from '../core/jws.ts'
 import type { Principal } from '../core/principal.ts'
@@ -36,7 +37,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
 
   /** All that stays as it is for this payload and this token. */
   const judge = (payload: JsonObject, credential: Credential): Principal | Deny => {
-    if (credential.authorization === undefined) {
+    if (credential.places.length === 0) {
       if (options.forward) return deny('invalid_credential', 'Envoy did not forward the token (forward: true)')
       return principalOf(payload, options, { digest: digestOfPayload(payload), token: undefined })
     }
@@ -49,7 +50,7 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
   }
 
   const admit = (payload: JsonObject, credential: Credential, now: number): Principal | Deny => {
-    const presented = credential.authorization !== undefined
+    const presented = credential.places.length > 0
     const before = known.get(payload)
     if (before && before.token === (presented ? credential.token : undefined) && (!presented || isPlainBearer(credential)))
       return checkTimes(payload, now) ?? before.principal
@@ -74,13 +75,15 @@ export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
   }
 }
 
-/** Exactly `Bearer`, one space and the token: `scheme` is read in any case. */
-const isPlainBearer = ({ authorization = '', token }: Credential): boolean =>
-  authorization.length === token.length + 'Bearer '.length && authorization.startsWith('Bearer ')
+/** Exactly `Bearer` (or `DPoP`), one space and the token: `scheme` is read in any case. What stands elsewhere is the token alone. */
+const isPlainBearer = ({ authorization, token }: Credential): boolean =>
+  authorization === undefined ||
+  (authorization.length === token.length + 'Bearer '.length && authorization.startsWith('Bearer ')) ||
+  (authorization.length === token.length + 'DPoP '.length && authorization.startsWith('DPoP '))
 
 /** A token of this issuer that Envoy let pass without verifying it is rejected; any other credential is another's. */
 function unverified(credential: Credential, issuer: string, now: number): Verdict {
-  if (credential.scheme !== 'bearer' || credential.claimedIssuer !== issuer) return 'abstain'
+  if (!isBearer(credential) || credential.claimedIssuer !== issuer) return 'abstain'
   const exp = credential.jwt?.payload['exp']
   if (typeof exp === 'number' && isPast(exp, now)) return deny('expired_credential', `expired at ${exp}; Envoy did not verify it`)
   return deny('invalid_credential', 'Envoy did not verify this token')

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { isBearer } from '../core/credential.ts'
 import { type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
 import type { Soon } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
@@ -56,7 +57,7 @@ export function verifiedJwt(options: VerifiedJwtOptions): (presentation: Present
   }
 
   return ({ credential, now }) => {
-    if (credential.scheme !== 'bearer') return 'abstain'
+    if (!isBearer(credential)) return 'abstain'
     const { token, digest } = credential
     const recalled = recall(digest, now)
     if (recalled) return recalled

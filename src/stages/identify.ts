@@ -1,20 +1,34 @@
 import { LRUCache } from 'lru-cache'
 import type { Stage } from '../check/stage.ts'
-import { type ClaimedIssuers, readCredential } from '../core/credential.ts'
+import { type ClaimedIssuers, readCredential, unwrappedCredential } from '../core/credential.ts'
 import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
 import type { Soon } from '../core/ports.ts'
-import type { Workload } from '../core/principal.ts'
+import { presentedCredential } from '../core/presented.ts'
+import type { Principal, Workload } from '../core/principal.ts'
+import type { Prove } from '../core/proof.ts'
 import { Deny, deny } from '../core/reasons.ts'
-import type { BearerValidator, CertificateValidator, Credential, Presentation, Validator, Verdict } from '../core/validator.ts'
+import type {
+  BasicValidator,
+  BearerValidator,
+  CertificateValidator,
+  Credential,
+  EdgeValidator,
+  Presentation,
+  Validator,
+  Verdict,
+} from '../core/validator.ts'
 
 /** A rejection of one validator, whoever wins in the end. */
 export interface Rejection {
+  /** Its name; empty where every validator abstained. */
   readonly validator: string
   readonly reason: Deny['reason']
   readonly detail: string
   readonly route: string
   readonly path: string
+  /** SHA-256 of the credential, hexadecimal; empty where only Envoy's word, or a certificate, was presented. Not for logs. */
+  readonly digest: string
 }
 
 export interface IdentifyOptions {
@@ -22,41 +36,181 @@ export interface IdentifyOptions {
   readonly validators: readonly Validator[]
   /** The peer by `source.principal`, else by `source.certificate`; undefined where neither is a SPIFFE ID. */
   readonly peer: (state: Routed) => Workload | undefined
+  /** Asked where a token is bound to a key, and where the route demands that it is. */
+  readonly prove: Prove
   readonly onRejection: (rejection: Rejection) => void
 }
 
-const nothingPresented: Credential = {
-  authorization: undefined,
-  scheme: '',
-  token: '',
-  digest: '',
-  jwt: undefined,
-  claimedIssuer: undefined,
-}
 /** Tokens whose issuer is remembered, so that a chain of many validators does not read each token anew. */
 const mostIssuers = 10_000
+
+const onlyEnvoy = readCredential(undefined)
 
 /**
  * Who is asking. Validators compete for the one presented credential, in order, and the first that identifies
  * wins; a rejection does not stop the chain, and the first one is the reason given. Only where nothing was
- * presented may the client certificate identify.
+ * presented may the client certificate or an edge's headers identify. Whoever a bound token names has to prove
+ * possession of its key.
  */
 export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
-  const issuers = new LRUCache<string, string>({ max: mostIssuers })
-  const bearers = options.validators.filter((v): v is BearerValidator => v.presents === 'bearer')
-  const chain = bearers.map((validator) => within(validator, options.validators))
-  const certificates = options.validators.filter((v): v is CertificateValidator => v.presents === 'certificate')
+  const chain = new Chain(options)
   return {
     name: 'identify',
     run: (state) => {
       const workload = options.peer(state)
       noteWorkload(state, workload)
-      const presentation = presented(state, issuers)
+      const presentation = chain.presented(state)
       if (presentation instanceof Deny) return presentation
-      if (presentation === undefined) return byCertificate(state, workload, certificates)
-      return compete(state, presentation, chain, 0, undefined, options.onRejection)
+      return presentation === undefined ? chain.byConnection(state, workload) : chain.judge(state, presentation)
     },
   }
+}
+
+class Chain {
+  readonly #bearers: readonly BearerValidator[]
+  readonly #basics: readonly { readonly basic: BasicValidator; readonly above: readonly BearerValidator[] }[]
+  readonly #connections: readonly (CertificateValidator | EdgeValidator)[]
+  readonly #issuers: ClaimedIssuers = new LRUCache<string, string>({ max: mostIssuers })
+  readonly #prove: Prove
+  readonly #onRejection: IdentifyOptions['onRejection']
+
+  constructor({ validators, prove, onRejection }: IdentifyOptions) {
+    const bearers: BearerValidator[] = []
+    const basics: { basic: BasicValidator; above: BearerValidator[] }[] = []
+    const connections: (CertificateValidator | EdgeValidator)[] = []
+    for (const validator of validators) {
+      if (validator.presents === 'bearer') bearers.push(within(validator, validators))
+      else if (validator.presents === 'basic') basics.push({ basic: validator, above: [...bearers] })
+      else connections.push(validator.presents === 'edge' ? edgeWithin(validator, validators) : validator)
+    }
+    this.#bearers = bearers
+    this.#basics = basics
+    this.#connections = connections
+    this.#prove = prove
+    this.#onRejection = onRejection
+  }
+
+  /** The one credential, and what Envoy verified; `authorization: keep` leaves the latter to the upstream. */
+  presented(state: Routed): Presentation | Deny | undefined {
+    const { request, target, policy, now } = state
+    const keepsAuthorization = state.route.authorization === 'keep'
+    let verified: JsonObject | undefined
+    if (!keepsAuthorization)
+      for (const key of policy.metadataKeys) {
+        const found = request.verifiedPayload(key)
+        if (found === undefined) continue
+        if (verified !== undefined && !sameJson(verified, found))
+          return deny('conflicting_credentials', 'Envoy verified two different tokens')
+        verified = found
+      }
+    const credential = presentedCredential(request, target, { places: policy.places, keepsAuthorization, issuers: this.#issuers })
+    if (credential instanceof Deny) return credential
+    if (credential !== undefined) return { request, credential, verified, now }
+    return verified === undefined ? undefined : { request, credential: onlyEnvoy, verified, now }
+  }
+
+  /** The certificate, or an edge's headers. */
+  byConnection(state: Routed, workload: Workload | undefined): Soon<Identified | Deny> {
+    for (const validator of this.#connections) {
+      if (!admits(state, validator.name)) continue
+      const verdict =
+        validator.presents === 'edge'
+          ? validator.identify(state.request, workload, state.now)
+          : workload
+            ? validator.identify(workload, state.now)
+            : 'abstain'
+      if (verdict === 'abstain') continue
+      if (verdict instanceof Deny) return this.#rejected(state, validator.name, verdict, '')
+      return this.#proved(state, verdict, validator.name, undefined, validator.presents === 'certificate')
+    }
+    return deny('no_credential', 'no credential was presented')
+  }
+
+  judge(state: Routed, presentation: Presentation): Soon<Identified | Deny> {
+    if (presentation.credential.scheme === 'basic') {
+      const found = this.#basics.find(({ basic }) => admits(state, basic.name))
+      if (found) return this.#unwrap(state, presentation, found.basic, found.above)
+    }
+    return this.#compete(state, presentation, this.#bearers, 0, undefined)
+  }
+
+  #unwrap(state: Routed, presentation: Presentation, basic: BasicValidator, above: readonly BearerValidator[]): Soon<Identified | Deny> {
+    const admitted = above.filter(({ name }) => admits(state, name))
+    const inner = basic.unwrap(presentation.credential, new Set(admitted.map(({ name }) => name)))
+    if (inner instanceof Deny) return this.#rejected(state, basic.name, inner, presentation.credential.digest)
+    const chain = inner.only === undefined ? admitted : admitted.filter(({ name }) => name === inner.only)
+    const credential = unwrappedCredential(presentation.credential, inner.token, this.#issuers)
+    return this.#compete(state, { ...presentation, credential }, chain, 0, undefined)
+  }
+
+  /** Asks one validator after the other; goes on synchronously until one has to wait. */
+  #compete(
+    state: Routed,
+    presentation: Presentation,
+    validators: readonly BearerValidator[],
+    from: number,
+    first: Deny | undefined,
+  ): Soon<Identified | Deny> {
+    const { credential } = presentation
+    let rejection = first
+    for (let i = from; i < validators.length; i++) {
+      const validator = validators[i]!
+      if (!admits(state, validator.name) || !sees(validator, credential)) continue
+      const verdict = validator.identify(presentation)
+      if (verdict instanceof Promise) {
+        return verdict.then((late) => {
+          if (late === 'abstain') return this.#compete(state, presentation, validators, i + 1, rejection)
+          if (!(late instanceof Deny)) return this.#won(state, late, validator, presentation)
+          this.#rejected(state, validator.name, late, credential.digest)
+          return this.#compete(state, presentation, validators, i + 1, rejection ?? late)
+        })
+      }
+      if (verdict === 'abstain') continue
+      if (!(verdict instanceof Deny)) return this.#won(state, verdict, validator, presentation)
+      this.#rejected(state, validator.name, verdict, credential.digest)
+      rejection ??= verdict
+    }
+    if (rejection) return rejection
+    const nobody = deny('no_validator_admitted', 'a credential was presented, and every validator abstained')
+    return this.#rejected(state, '', nobody, credential.digest)
+  }
+
+  #won(state: Routed, principal: Principal, validator: BearerValidator, presentation: Presentation): Soon<Identified | Deny> {
+    if (conflicts(presentation, validator)) return deny('conflicting_credentials', 'Envoy verified another token than the one presented')
+    return this.#proved(state, principal, validator.name, presentation.credential, false)
+  }
+
+  /** What is bound to a key is worth nothing without the proof of it, whatever else would admit the credential. */
+  #proved(
+    state: Routed,
+    principal: Principal,
+    validator: string,
+    credential: Credential | undefined,
+    byCertificate: boolean,
+  ): Soon<Identified | Deny> {
+    if (principal.confirmation === undefined && state.route.binding === 'none' && credential?.scheme !== 'dpop')
+      return identified(state, principal)
+    const settle = (fault: Deny | undefined): Identified | Deny =>
+      fault === undefined ? identified(state, principal) : this.#rejected(state, validator, fault, credential?.digest ?? '')
+    const { scheme = '', token = '' } = credential ?? {}
+    const proof = this.#prove({ state, principal, scheme: token === '' ? '' : scheme, token, byCertificate })
+    return proof instanceof Promise ? proof.then(settle) : settle(proof)
+  }
+
+  #rejected(state: Routed, validator: string, rejection: Deny, digest: string): Deny {
+    const { reason, detail } = rejection
+    this.#onRejection({ validator, reason, detail, route: state.route.id, path: state.target.path, digest })
+    return rejection
+  }
+}
+
+const admits = ({ route }: Routed, name: string): boolean => route.validators === undefined || route.validators.has(name)
+
+/** Whether the credential stands where this validator looks. What Envoy verified is shown to whoever goes by Envoy's word. */
+function sees({ from, trustsEnvoy }: BearerValidator, { places }: Credential): boolean {
+  if (places.length === 0) return true
+  for (const place of places) if (from === undefined ? place === 'authorization' : from.has(place)) return true
+  return trustsEnvoy === true
 }
 
 /**
@@ -64,14 +218,9 @@ export function identify(options: IdentifyOptions): Stage<Routed, Identified> {
  * spelled as another's prefix and subject, and the same subject from two validators is two people.
  */
 function within(validator: BearerValidator, all: readonly Validator[]): BearerValidator {
-  const { subjects: own = '' } = validator
-  const others = all.filter(({ subjects = '' }) => subjects.length > own.length && subjects.startsWith(own))
+  const others = nested(validator, all)
   if (others.length === 0) return validator
-  const judge = (verdict: Verdict): Verdict => {
-    if (verdict === 'abstain' || verdict instanceof Deny) return verdict
-    const other = others.find(({ subjects = '' }) => verdict.subject.startsWith(subjects))
-    return other ? deny('invalid_credential', `the subject begins as those of validator ${other.name} do`) : verdict
-  }
+  const judge = (verdict: Verdict): Verdict => notAnothers(verdict, others)
   return {
     ...validator,
     identify: (presentation) => {
@@ -81,20 +230,21 @@ function within(validator: BearerValidator, all: readonly Validator[]): BearerVa
   }
 }
 
-/** The one credential, and what Envoy verified; `authorization: keep` leaves both to the upstream. */
-function presented(state: Routed, issuers: ClaimedIssuers): Presentation | Deny | undefined {
-  if (state.route.authorization === 'keep') return undefined
-  const { request, policy, now } = state
-  let verified: JsonObject | undefined
-  for (const key of policy.metadataKeys) {
-    const found = request.verifiedPayload(key)
-    if (found === undefined) continue
-    if (verified !== undefined && !sameJson(verified, found)) return deny('conflicting_credentials', 'Envoy verified two different tokens')
-    verified = found
-  }
-  const authorization = request.header('authorization')
-  if (authorization !== undefined) return { request, credential: readCredential(authorization, issuers), verified, now }
-  return verified === undefined ? undefined : { request, credential: nothingPresented, verified, now }
+/** Those whose subjects begin with more than this one's own prefix, so that its subjects could be spelled as theirs. */
+const nested = ({ subjects: own = '' }: Validator, all: readonly Validator[]): readonly Validator[] =>
+  all.filter(({ subjects = '' }) => subjects.length > own.length && subjects.startsWith(own))
+
+function notAnothers(verdict: Verdict, others: readonly Validator[]): Verdict {
+  if (verdict === 'abstain' || verdict instanceof Deny) return verdict
+  const other = others.find(({ subjects = '' }) => verdict.subject.startsWith(subjects))
+  return other ? deny('invalid_credential', `the subject begins as those of validator ${other.name} do`) : verdict
+}
+
+function edgeWithin(validator: EdgeValidator, all: readonly Validator[]): EdgeValidator {
+  const others = nested(validator, all)
+  return others.length === 0
+    ? validator
+    : { ...validator, identify: (request, workload, now) => notAnothers(validator.identify(request, workload, now), others) }
 }
 
 /**
@@ -102,51 +252,4 @@ function presented(state: Routed, issuers: ClaimedIssuers): Presentation | Deny 
  * whichever of them a validator would admit.
  */
 const conflicts = ({ credential, verified }: Presentation, { trustsEnvoy }: BearerValidator): boolean =>
-  verified !== undefined && !trustsEnvoy && credential.authorization !== undefined && !sameJson(credential.jwt?.payload, verified)
-
-function byCertificate(state: Routed, workload: Workload | undefined, validators: readonly CertificateValidator[]): Identified | Deny {
-  if (workload) {
-    for (const validator of validators) {
-      if (state.route.validators && !state.route.validators.has(validator.name)) continue
-      const verdict = validator.identify(workload, state.now)
-      if (verdict === 'abstain') continue
-      return verdict instanceof Deny ? verdict : identified(state, verdict)
-    }
-  }
-  return deny('no_credential', 'no credential was presented')
-}
-
-/** Asks one validator after the other; goes on synchronously until one has to wait. */
-function compete(
-  state: Routed,
-  presentation: Presentation,
-  validators: readonly BearerValidator[],
-  from: number,
-  first: Deny | undefined,
-  onRejection: IdentifyOptions['onRejection'],
-): Soon<Identified | Deny> {
-  let rejection = first
-  for (let i = from; i < validators.length; i++) {
-    const validator = validators[i]!
-    if (state.route.validators && !state.route.validators.has(validator.name)) continue
-    const judge = (verdict: Verdict): Identified | Deny | undefined => {
-      if (verdict === 'abstain') return undefined
-      if (!(verdict instanceof Deny)) {
-        if (conflicts(presentation, validator))
-          return deny('conflicting_credentials', 'Envoy verified another token than the one presented')
-        return identified(state, verdict)
-      }
-      const { reason, detail } = verdict
-      onRejection({ validator: validator.name, reason, detail, route: state.route.id, path: state.target.path })
-      rejection ??= verdict
-      return undefined
-    }
-    const verdict = validator.identify(presentation)
-    if (verdict instanceof Promise) {
-      return verdict.then((late) => judge(late) ?? compete(state, presentation, validators, i + 1, rejection, onRejection))
-    }
-    const who = judge(verdict)
-    if (who) return who
-  }
-  return rejection ?? deny('no_validator_admitted', 'a credential was presented, and every validator abstained')
-}
+  verified !== undefined && !trustsEnvoy && credential.places.length > 0 && !sameJson(credential.jwt?.payload, verified)

@@ -23,7 +23,8 @@ export const normalize: Stage<Received, Normalized> = {
     const target = readTarget(state.request)
     if (!('segments' in target)) return target
     // Envoy's jwt_authn reads the parameter in any spelling, and strips it in the plain one only.
-    if (state.policy.metadataKeys.length > 0 && tokenParameter(target.query) === 'disguised') {
+    const { metadataKeys, places } = state.policy
+    if ((metadataKeys.length > 0 || places.query) && tokenParameter(target.query) === 'disguised') {
       return deny('bad_request', 'a token in the query, in a spelling that Envoy does not strip')
     }
     return normalized(state, target)

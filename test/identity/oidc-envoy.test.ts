@@ -179,7 +179,7 @@ describe('oidc, verified by envoy', () => {
       assert.equal(ask(undefined, bearer({ ...good, exp: 'soon' })), 'invalid_credential')
       assert.equal(ask(undefined, bearer({ ...good, iss: 'https://other.example' })), 'abstain')
       assert.equal(ask(undefined, 'Bearer opaque'), 'abstain')
-      assert.equal(ask(undefined, bearer(good).replace('Bearer', 'DPoP')), 'abstain')
+      assert.equal(ask(undefined, bearer(good).replace('Bearer', 'Negotiate')), 'abstain')
       assert.equal(ask(undefined, undefined), 'abstain')
     })
     it('reads its own metadata key only', () => {

@@ -113,7 +113,7 @@ describe('oidc, verified by postern', () => {
     const find = (): KeyAnswer => ({ kind: 'key', key: weak.publicKey })
     assert.equal(ask(signToken({ alg: 'RS256', kid: 'rsa' }, good, weak.privateKey), { keys: { find } }), 'invalid_credential')
   })
-  it('is asked with other schemes in vain', () => assert.equal(ask(signToken(es, good), {}, 'DPoP'), 'abstain'))
+  it('is asked with other schemes in vain', () => assert.equal(ask(signToken(es, good), {}, 'Negotiate'), 'abstain'))
   it('says when keys cannot be had, and waits for those that are coming', async () => {
     const token = signToken(es, good)
     assert.equal(ask(token, { keys: { find: () => ({ kind: 'unavailable', detail: 'down' }) } }), 'identity_unavailable')

@@ -28,6 +28,7 @@ const policy = aPolicy(
   { metadataKeys: ['users'] },
 )
 
+const unproved = () => deny('invalid_credential', 'no proof is known here')
 const start = (parts: RequestParts, p = policy): Facts => new Facts(aRequest(parts), p, 1_700_000_000_000, 'id-1')
 const outcome = (step: Soon<unknown>): string => {
   assert.ok(!(step instanceof Promise))
@@ -138,14 +139,19 @@ describe('identify', () => {
     keys: string[] = [],
   ): Promise<string> {
     const rejections: Rejection[] = []
-    const stage = identify({ validators, peer: (s) => parseSpiffeId(s.request.peerPrincipal), onRejection: (r) => rejections.push(r) })
+    const stage = identify({
+      validators,
+      peer: (s) => parseSpiffeId(s.request.peerPrincipal),
+      prove: unproved,
+      onRejection: (r) => rejections.push(r),
+    })
     const state = stateBefore(stage, over, parts, {}, { ...policy, metadataKeys: keys })
     ;(state as unknown as Facts).principal = undefined
     const step = await stage.run(state)
     const facts = state as unknown as Facts
     return [
       step instanceof Deny ? step.reason : step.principal.validator,
-      ...rejections.map((r) => `-${r.validator}`),
+      ...rejections.map((r) => `-${r.validator || 'nobody'}`),
       facts.workload ? 'w' : '',
     ]
       .join(' ')
@@ -153,7 +159,7 @@ describe('identify', () => {
   }
   const cases: readonly [string, readonly (BearerValidator | CertificateValidator)[], RequestParts, string, Partial<Route>?, string[]?][] =
     [
-      ['no validator', [], bearer, 'no_validator_admitted'],
+      ['no validator', [], bearer, 'no_validator_admitted -nobody'],
       ['nothing presented', [validator('one', who('one'))], {}, 'no_credential'],
       [
         'the first that identifies',
@@ -161,7 +167,7 @@ describe('identify', () => {
         bearer,
         'two',
       ],
-      ['all abstain', [validator('one', 'abstain')], bearer, 'no_validator_admitted'],
+      ['all abstain', [validator('one', 'abstain')], bearer, 'no_validator_admitted -nobody'],
       ['the first rejection is the reason', [validator('one', expired), validator('two', no)], bearer, 'expired_credential -one -two'],
       ['a rejection does not stop the chain', [validator('one', no), validator('two', who('two'))], bearer, 'two -one'],
       ['nor does one that waits', [validator('one', Promise.resolve(no)), validator('two', who('two'))], bearer, 'two -one'],
@@ -173,8 +179,13 @@ describe('identify', () => {
       ],
       ['the certificate identifies where nothing is presented', [validator('one', no), cert], router, 'router w'],
       ['a certificate never replaces a credential', [validator('one', no), cert], { ...bearer, ...router }, 'invalid_credential -one w'],
-      ['nor one that nobody admits', [validator('one', 'abstain'), cert], { ...bearer, ...router }, 'no_validator_admitted w'],
-      ['an empty Authorization is a presented one', [cert], { headers: { authorization: '' }, ...router }, 'no_validator_admitted w'],
+      ['nor one that nobody admits', [validator('one', 'abstain'), cert], { ...bearer, ...router }, 'no_validator_admitted -nobody w'],
+      [
+        'an empty Authorization is a presented one',
+        [cert],
+        { headers: { authorization: '' }, ...router },
+        'no_validator_admitted -nobody w',
+      ],
       ['the workload stands beside the principal', [validator('one', who('one')), cert], { ...bearer, ...router }, 'one w'],
       [
         'a route narrows the chain',
@@ -253,6 +264,7 @@ describe('identify', () => {
     const stage = identify({
       validators: [validator('one', 'abstain'), validator('two', who('two'))],
       peer: () => undefined,
+      prove: unproved,
       onRejection: () => {},
     })
     assert.ok(!(stage.run(stateBefore(stage, {}, bearer)) instanceof Promise))

@@ -1,3 +1,4 @@
+import { noPlaces } from '../../src/core/credential-places.ts'
 import type { JsonObject } from '../../src/core/json.ts'
 import { parseTemplate } from '../../src/core/path-template.ts'
 import type { Policy } from '../../src/core/policy.ts'
@@ -15,6 +16,7 @@ function aRoute(over: Partial<Route> = {}): Route {
     authorization: 'replace',
     validators: undefined,
     workloads: undefined,
+    binding: 'none',
     roles: undefined,
     scopes: undefined,
     condition: undefined,
@@ -49,6 +51,10 @@ export function aPolicy(entries: readonly RouteEntry[], over: Partial<Policy> = 
     denials: { detail: false, realm: 'postern', resourceMetadata: undefined },
     trustDomains: new Set(['cluster.local']),
     metadataKeys: [],
+    places: noPlaces,
+    edges: [],
+    basics: [],
+    stripped: [],
     ownerLabel: 'agentcube.io/owner',
     subjectsOf: new Map(),
     ...over,
