@@ -30,6 +30,13 @@ const token = z.strictObject({
   claims: json.optional(),
   header: json.optional(),
   forged: z.boolean().optional(),
+  /** bearer (default), dpop, basic:USER, header:NAME, cookie:NAME, query, websocket */
+  in: z
+    .string()
+    .regex(/^(?:bearer|dpop|query|websocket|basic:.*|(?:header|cookie):.+)$/, {
+      error: 'expected bearer, dpop, basic:USER, header:NAME, cookie:NAME, query or websocket',
+    })
+    .optional(),
 })
 
 /** `sandbox:s1` or `source/session:s1` → `{ owner }`, `{ labels }` or both. */

@@ -1,4 +1,5 @@
 import { type Jwks, type JwksCondition, openJwks } from '../adapters/jwks.ts'
+import { placeNames } from '../config/compile-places.ts'
 import type { Settings } from '../config/schema.ts'
 import type { Validator } from '../core/validator.ts'
 import type { VerificationKeys } from '../core/verification-keys.ts'
@@ -23,7 +24,11 @@ export interface IdentityNeeds {
 
 /** The validators of a policy, in its order. */
 export const composeValidators = (settings: Settings, needs: IdentityNeeds): Validator[] =>
-  settings.identity.map((entry) => validatorOf(entry, needs))
+  settings.identity.map((entry) => looking(validatorOf(entry, needs), entry))
+
+/** A validator that is shown credentials from where its entry says, and nowhere else. */
+const looking = (validator: Validator, entry: Entry): Validator =>
+  validator.presents === 'bearer' ? { ...validator, from: placeNames(entry) } : validator
 
 function validatorOf(entry: Entry, { jwks, issuer, onKeys, keys: offline }: IdentityNeeds): Validator {
   const common = {

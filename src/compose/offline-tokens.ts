@@ -17,6 +17,8 @@ export interface CaseToken {
   readonly header?: JsonObject | undefined
   /** Breaks the signature. */
   readonly forged?: boolean | undefined
+  /** How it is presented: `bearer` (default), `dpop`, `basic:USER`, `header:NAME`, `cookie:NAME`, `query` or `websocket`. */
+  readonly in?: string | undefined
 }
 
 /** Keys that stand for those of all issuers: offline nothing can be fetched, so tokens are made by these. */

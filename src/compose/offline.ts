@@ -10,41 +10,25 @@ import type { Loaded } from '../config/read.ts'
 import type { Answer } from '../core/answer.ts'
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Facts, StageName } from '../core/facts.ts'
-import type { JsonObject } from '../core/json.ts'
 import { ownerLabelValue } from '../core/ownership.ts'
 import { type LabelReader, type Revocation, Unavailable } from '../core/ports.ts'
-import type { Request } from '../core/request.ts'
 import { createProof } from '../identity/proof.ts'
 import { createMint } from '../issuer/mint.ts'
 import { createKey, load, signCompact } from '../issuer/signing-key.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeValidators } from './identity.ts'
 import { issuerUrl } from './issuer.ts'
-import { assumeSigned, type CaseToken, makeToken, type OfflineKeys, offlineKeys, verifiedByEnvoy } from './offline-tokens.ts'
+import { type OfflineRequest, offlineRequest } from './offline-request.ts'
+import { offlineKeys } from './offline-tokens.ts'
 import { Pool } from './pool.ts'
 import { composeRuling } from './ruling.ts'
 
 /** A request that never was, and what state would hold. */
-export interface OfflineInput {
-  readonly method: string
-  readonly host: string
-  /** With the query. */
-  readonly path: string
-  /** Lower-case names; a name may come several times. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  /** Put into `Authorization: Bearer`, and told as verified by Envoy where the policy trusts Envoy with its issuer. */
-  readonly token?: CaseToken | string | undefined
-  /** Payloads under jwt_authn's `metadata_key`s, instead of those that follow from the token. */
-  readonly verified?: Readonly<Record<string, JsonObject>> | undefined
-  /** `source.principal`. */
-  readonly workload?: string | undefined
-  readonly extensions?: Readonly<Record<string, string>> | undefined
+export interface OfflineInput extends OfflineRequest {
   readonly labels: readonly OfflineLabels[]
   readonly revoked: readonly Revocation[]
   /** What does not answer. */
   readonly down: readonly ('state' | 'exchange')[]
-  /** Milliseconds since the epoch. */
-  readonly now: number
 }
 
 /** Labels of one resource, as state would hold them. */
@@ -112,7 +96,7 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     clock: () => input.now,
   })
   try {
-    const request = await requestOf(loaded, keys, input)
+    const request = await offlineRequest(settings, keys, input)
     const answer = await check(request, settings.check.max_deadline)
     const { facts, detail } = seen[0]!
     return { answer, facts, ran, detail, rejections, audit }
@@ -169,32 +153,4 @@ function tokensOf({ settings }: Loaded, input: OfflineInput) {
       ] as const,
   )
   return downstreamTokens({ settings: { realm: settings.realm, digest: 'offline', mint: mint.downstream, sts: new Map(sts) } })
-}
-
-async function requestOf({ settings }: Loaded, keys: OfflineKeys, input: OfflineInput): Promise<Request> {
-  const token =
-    typeof input.token === 'object'
-      ? await makeToken(settings, keys, input.token, input.now)
-      : input.token && (await assumeSigned(input.token, keys))
-  const headers: (readonly [string, string])[] = [...input.headers]
-  if (token !== undefined) headers.push(['authorization', `Bearer ${token}`])
-  const presented = headers.filter(([name]) => name === 'authorization').map(([, value]) => value)
-  const forged = typeof input.token === 'object' && input.token.forged === true
-  const assumed = presented.length === 1 && !forged ? verifiedByEnvoy(settings, presented[0]!.replace(/^Bearer /, '')) : {}
-  const verified = input.verified ?? assumed
-  const values = (name: string): string[] => headers.filter(([known]) => known === name).map(([, value]) => value)
-  return {
-    method: input.method,
-    host: input.host,
-    path: input.path,
-    scheme: 'https',
-    header: (name) => (values(name).length === 0 ? undefined : values(name).join(',')),
-    headerCount: (name) => values(name).length,
-    headerNames: () => new Set(headers.map(([name]) => name)),
-    namesLike: (prefix) => new Set(headers.map(([name]) => name).filter((name) => name.startsWith(prefix) || name.includes('_'))),
-    peerPrincipal: input.workload ?? '',
-    peerCertificate: '',
-    extension: (name) => input.extensions?.[name],
-    verifiedPayload: (key) => (Object.hasOwn(verified, key) ? verified[key] : undefined),
-  }
 }

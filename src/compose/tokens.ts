@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import type { ClientAuth } from '../adapters/client-auth.ts'
 import type { DownstreamSettings, MintDownstream } from '../adapters/downstream-tokens.ts'
 import { freshFile } from '../adapters/fresh-file.ts'
-import { type ClientAuth, openStsClient, type StsClient } from '../adapters/sts-client.ts'
+import { openStsClient, type StsClient } from '../adapters/sts-client.ts'
 import type { Settings } from '../config/schema.ts'
+import type { ClientAuthSettings } from '../config/schema-client-auth.ts'
 import { narrow } from '../core/scopes.ts'
 import type { IssuerParts } from './issuer.ts'
 import type { Pool } from './pool.ts'
@@ -43,7 +45,7 @@ function stsClient(name: string, entry: Sts, pool: Pool<StsClient>): StsClient {
       name,
       tokenEndpoint: entry.token_endpoint,
       clientId: entry.client_id,
-      auth: authOf(entry),
+      auth: authOf(entry.auth),
       timeoutMs: entry.timeout,
       allowOpaque: entry.allow_opaque,
       subjectsOf: entry.subjects_of,
@@ -51,8 +53,8 @@ function stsClient(name: string, entry: Sts, pool: Pool<StsClient>): StsClient {
   )
 }
 
-function authOf({ auth }: Sts): ClientAuth {
-  const { secret, private_key_jwt: assertion, mtls } = auth
+/** How a client proves itself, with secrets that are read anew for each use. */
+export function authOf({ secret, private_key_jwt: assertion, mtls }: ClientAuthSettings): ClientAuth {
   if (secret) return { method: 'secret', secret: () => secret.read() }
   if (assertion) {
     const { key, kid, algorithm } = assertion
@@ -64,5 +66,5 @@ function authOf({ auth }: Sts): ClientAuth {
     }
   }
   if (mtls) return { method: 'mtls', cert: freshFile(mtls.cert), key: freshFile(mtls.key) }
-  throw new Error('an sts without client authentication')
+  throw new Error('a client without authentication')
 }

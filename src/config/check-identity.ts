@@ -1,5 +1,6 @@
 import { parseSpiffeId } from '../core/spiffe.ts'
 import { endpointFault } from './check-listen.ts'
+import { checkValidator } from './check-validators.ts'
 import type { Draft } from './draft.ts'
 import type { Path, Report } from './faults.ts'
 import type { MtlsSettings, ValidatorSettings } from './schema-identity.ts'
@@ -22,6 +23,7 @@ export function checkIdentity(draft: Draft, report: Report): void {
     if (entry.type === 'mtls') checkMtls(entry, path, draft, report)
     if (entry.type === 'postern' && !draft.named.issuer)
       report([...path, 'type'], 'tokens of our own issuer need listen.issuer: without it nothing is minted')
+    checkValidator(entry, path, draft, report)
     if ('may_assert' in entry) checkRoles(entry.may_assert ?? [], [...path, 'may_assert'], draft, report)
   }
   if (draft.routes.some((route) => route?.owner)) checkNamespaces(draft, report)

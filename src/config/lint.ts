@@ -1,9 +1,11 @@
 import { jwksMaxAge } from '../core/issuer.ts'
 import type { RouteEntry } from '../core/route-table.ts'
+import { parseSpiffeId } from '../core/spiffe.ts'
+import { fromOf } from './compile-places.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
 import { issuerWarning } from './providers-issuer.ts'
-import type { ValidatorSettings } from './schema-identity.ts'
+import type { EdgeTrustSettings, ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
 import type { RouteSettings } from './schema-routes.ts'
 import type { Turns } from './turns.ts'
@@ -87,6 +89,18 @@ function mayGive(entry: ValidatorSettings): readonly string[] | undefined {
   return entry.may_assert ? mapped.filter((role) => entry.may_assert?.includes(role)) : mapped
 }
 
+/** The edge's own certificate would be taken for who is asking, and the headers never be read. */
+function warnOfEdge({ identity }: Draft, entry: EdgeTrustSettings, i: number, report: Report): void {
+  const before = identity
+    .slice(0, i)
+    .find((one) => one?.type === 'mtls' && entry.from?.some((id) => parseSpiffeId(id)?.trustDomain === one.trust_domain))
+  if (before)
+    report(
+      ['identity', i],
+      `"${before.name}" above it identifies the edge itself by its certificate, so that its headers are never read: write "${entry.name}" above it`,
+    )
+}
+
 function warnOfValidators(draft: Draft, entries: readonly RouteEntry[], report: Report): void {
   const bypass = new Set(entries.flatMap(({ route }) => [...(route.owner?.bypass ?? [])]))
   const giving: string[] = []
@@ -104,6 +118,19 @@ function warnOfValidators(draft: Draft, entries: readonly RouteEntry[], report: 
           `"${asking.name}" above it asks its issuer about tokens that it does not know, the secret of "${entry.name}" among them: write "${entry.name}" above it`,
         )
     }
+    if (fromOf(entry).includes('query'))
+      report(
+        ['identity', i, 'from'],
+        `tokens in the query end up in logs and histories: write another place than query where the clients of "${entry.name}" can use one`,
+      )
+    if (entry.type === 'edge-trust') warnOfEdge(draft, entry, i, report)
+    const given = entry.type === 'api-keys' ? 'default_role' : 'role'
+    const role = entry.type === 'api-keys' ? entry.default_role : entry.type === 'shared-token' ? entry.role : undefined
+    if (role !== undefined && !draft.named.roles.has(role))
+      report(
+        ['identity', i, given],
+        `no route can demand the role "${role}", which is not under roles: write one of those, or add it there`,
+      )
     if (bypass.size === 0) continue
     const roles = mayGive(entry)
     if (!roles || roles.some((role) => bypass.has(role))) giving.push(entry.name)

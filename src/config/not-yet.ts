@@ -23,12 +23,6 @@ export const notYet: readonly NotYet[] = [
   { setting: ['state', 'redis', 'cluster'], instead: 'write url with the address of one Redis' },
   { setting: ['state', 'redis', 'sentinel'], instead: 'write url with the address of one Redis' },
   { setting: ['errors'], when: is('error_response'), shown: true, instead: 'write denied' },
-  {
-    setting: ['identity', '*', 'type'],
-    when: is('api-keys', 'shared-token', 'edge-trust', 'basic'),
-    shown: true,
-    instead: 'use oidc, mtls or postern',
-  },
   { setting: ['allow_management_plane'], when: is(true), shown: true, instead: 'leave it out' },
   { setting: ['routes', '*', 'owner', 'capture'] },
   { setting: ['routes', '*', 'owner', 'list'] },

@@ -17,11 +17,9 @@ const placeExpected =
 
 /** A place where a credential may stand; names of headers and cookies as RFC 9110, section 5.1, and RFC 6265, section 4.1.1, allow them. */
 const place = () =>
-  z
-    .string()
-    .regex(/^(?:authorization|x-api-key|query|websocket|header:[A-Za-z0-9-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+)$/, {
-      error: placeExpected,
-    })
+  z.string().regex(/^(?:authorization|x-api-key|query|websocket|header:[A-Za-z0-9-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+)$/, {
+    error: placeExpected,
+  })
 
 export type PlaceSetting = string
 

@@ -7,19 +7,18 @@ import { runCase } from '../../src/cli/run-case.ts'
 import { type Loaded, readPolicy } from '../../src/config/read.ts'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
-const tables = readdirSync(folder).filter((name) => name.endsWith('.yaml') && name !== 'policy.yaml')
+const tables = readdirSync(folder).filter((name) => name.endsWith('.yaml') && !name.startsWith('policy'))
 
 describe('cases', () => {
-  let loaded: Loaded
-  before(async () => {
-    const read = await readPolicy({ file: `${folder}policy.yaml`, env: {} })
-    assert.ok(read.ok, JSON.stringify(read))
-    loaded = read.loaded
-  })
-
   for (const table of tables) {
     describe(table, () => {
-      const { cases } = parse(readFileSync(`${folder}${table}`, 'utf8')) as { cases: { name: string }[] }
+      const { policy, cases } = parse(readFileSync(`${folder}${table}`, 'utf8')) as { policy: string; cases: { name: string }[] }
+      let loaded: Loaded
+      before(async () => {
+        const read = await readPolicy({ file: `${folder}${policy}`, env: { SECRET: 'a-secret-of-thirty-two-characters' } })
+        assert.ok(read.ok, JSON.stringify(read))
+        loaded = read.loaded
+      })
       for (const [i, { name }] of cases.entries()) {
         it(name, async () => {
           const file = await readCases(`${folder}${table}`)

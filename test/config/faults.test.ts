@@ -43,10 +43,6 @@ describe('faults of a policy file', () => {
       result.faults.map((fault) => fault.path),
       [
         'listen.ext_proc',
-        'identity[3].type',
-        'identity[4].type',
-        'identity[5].type',
-        'identity[6].type',
         'allow_management_plane',
         'routes[1].owner.capture',
         'routes[2].owner.list',
