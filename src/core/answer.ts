@@ -1,7 +1,7 @@
 import type { Allow, Decision, Mutations } from './decision.ts'
 import type { Facts } from './facts.ts'
 import { type Metadata, metadataOf } from './metadata.ts'
-import { problemBody, problemHeaders } from './problem.ts'
+import { problem } from './problem.ts'
 import { Deny, type DenyReason, httpStatus, rpcCode } from './reasons.ts'
 
 /** Everything that Envoy is told of one check; the wire only has to spell it. */
@@ -41,8 +41,7 @@ export function render(decision: Decision, facts: Facts, micros: number): Answer
     reason: decision.reason,
     status: httpStatus[decision.reason],
     code: rpcCode[httpStatus[decision.reason]],
-    headers: problemHeaders(decision, facts),
-    body: problemBody(decision, facts),
+    ...problem(decision, facts),
     metadata: metadataOf(facts, decision.reason, true, micros),
   }
 }

@@ -37,6 +37,7 @@ export type Change =
   | { readonly kind: 'labels' }
   | { readonly kind: 'revocations' }
   | { readonly kind: 'keys' }
+  | { readonly kind: 'api-keys' }
 
 /** The one channel by which replicas learn of changes; near copies are trusted only while it is alive. */
 export interface ChangeFeed {
@@ -88,6 +89,57 @@ export interface RevocationStore {
   readonly append: (revocation: Revocation) => Promise<void>
 }
 
+/** An API key as stored: never the key itself. Times are seconds since the epoch. */
+export interface ApiKeyRecord {
+  readonly id: string
+  /** SHA-256 of the key, hexadecimal. */
+  readonly digest: string
+  /** Name of the validator that admits it. */
+  readonly validator: string
+  /** What people call it; may be empty. */
+  readonly name: string
+  /** The subject, without the validator's `subject_namespace`. */
+  readonly owner: string
+  /** Empty: the validator's `default_role`. */
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly createdAt: number
+  /** Who had it made. */
+  readonly createdBy: string
+  /** undefined: it has no end of its own. */
+  readonly expiresAt: number | undefined
+  readonly revokedAt: number | undefined
+}
+
+/** Seconds that a key is kept after its end, so that who still presents it is told what became of it, and logs name it. */
+export const apiKeyKept = 90 * 86_400
+
+/** When a key ended, or will; seconds since the epoch. */
+export const apiKeyEnd = ({ expiresAt, revokedAt }: Pick<ApiKeyRecord, 'expiresAt' | 'revokedAt'>): number =>
+  Math.min(expiresAt ?? Number.POSITIVE_INFINITY, revokedAt ?? Number.POSITIVE_INFINITY)
+
+/** A part of the log of API keys, as {@link RevocationPage}. */
+export interface ApiKeyPage {
+  readonly entries: readonly ApiKeyRecord[]
+  readonly cursor: string
+  readonly more: boolean
+}
+
+/** API keys as stored: a log, in the order in which it was written. A key that was revoked comes again, with `revokedAt`. */
+export interface ApiKeyStore {
+  /** As {@link RevocationStore.list}. @throws {Unavailable} */
+  readonly list: (after?: string) => Soon<ApiKeyPage>
+  /**
+   * A new key, or one that is revoked; durable when it resolves. What was once revoked stays so, whatever is appended later.
+   * @throws {Unavailable}
+   */
+  readonly append: (record: ApiKeyRecord) => Promise<void>
+  /** Keeps when keys were last used: id → seconds since the epoch. @throws {Unavailable} */
+  readonly noteUsed: (uses: ReadonlyMap<string, number>) => Promise<void>
+  /** When keys were last used; without those that never were. @throws {Unavailable} */
+  readonly lastUsed: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>
+}
+
 /** A signing key at rest. */
 export interface StoredKey {
   readonly kid: string
@@ -114,6 +166,27 @@ export interface KeyStore {
   readonly replace: (seen: readonly string[], next: readonly StoredKey[]) => Promise<boolean>
 }
 
+/** Proofs of possession that were seen (RFC 9449, section 11.1), for as long as they could be shown again. */
+export interface ReplayStore {
+  /**
+   * Takes a proof for itself, in one step: of several that show the same one, whichever replica they ask, one is told true.
+   * @param key names the proof: letters, digits, `-` and `_`, at most 64
+   * @param until seconds since the epoch up to which it is remembered
+   * @throws {Unavailable} where it cannot be known, or be remembered
+   */
+  readonly claim: (key: string, until: number) => Soon<boolean>
+}
+
+/** Random secrets that all replicas share. */
+export interface SecretStore {
+  /**
+   * Reads a secret, or makes it: of several replicas that do so at once, one's becomes everybody's.
+   * @param candidate what it is to be where there is none
+   * @throws {Unavailable}
+   */
+  readonly shared: (name: string, candidate: string) => Promise<string>
+}
+
 /** Append-only. Never throws into a request: what cannot be written is counted and told by health. */
 export interface AuditSink {
   /** Queued, in state within 1 s. */
@@ -129,7 +202,10 @@ export interface State {
   readonly kind: 'memory' | 'file' | 'redis'
   readonly labels: LabelStore
   readonly revocations: RevocationStore
+  readonly apiKeys: ApiKeyStore
   readonly keys: KeyStore
+  readonly replays: ReplayStore
+  readonly secrets: SecretStore
   readonly audit: AuditSink
   readonly feed: ChangeFeed
   /** undefined while it answers, else why it does not. */
@@ -164,6 +240,14 @@ export interface RevocationCheck {
     nowMs: number,
     at?: number,
   ) => 'clear' | 'revoked' | 'unavailable'
+}
+
+/** What validators ask of API keys: memory only. */
+export interface ApiKeyLookup {
+  /** @param digest SHA-256 of a presented key, hexadecimal. @returns `unavailable` where it cannot be known what is in force */
+  readonly find: (digest: string) => ApiKeyRecord | undefined | 'unavailable'
+  /** Notes that it was used, some time later and at most once a minute. @param nowMs milliseconds since the epoch */
+  readonly used: (key: ApiKeyRecord, nowMs: number) => void
 }
 
 /** What exchange asks. */

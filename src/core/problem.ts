@@ -1,59 +1,98 @@
+import { challengeHeaders } from './challenge.ts'
 import type { Facts } from './facts.ts'
-import { type Deny, httpStatus, title } from './reasons.ts'
-import { fillScope } from './scopes.ts'
+import { type Deny, httpStatus, rpcCode, title } from './reasons.ts'
+import type { Request } from './request.ts'
 
-/** A denial's form for the client that asked: a gRPC client gets its body as `grpc-message`, HEAD gets none. */
-const form = (facts: Facts): 'problem' | 'text' | 'none' => {
-  if (facts.request.method === 'HEAD') return 'none'
-  return facts.request.header('content-type')?.startsWith('application/grpc') ? 'text' : 'problem'
+/**
+ * The form of a denial that its client understands. `grpc`: Envoy makes 200 with `grpc-status` of it, and `grpc-message` of
+ * the body. `grpc-web`: Envoy passes it on as it is, where it has no grpc_web filter. `json-rpc`: the Model Context Protocol.
+ */
+type Form = 'problem' | 'grpc' | 'grpc-web' | 'json-rpc' | 'none'
+
+function formFor(request: Request): Form {
+  if (request.method === 'HEAD') return 'none'
+  const type = request.header('content-type')
+  if (type?.startsWith('application/grpc')) return type.startsWith('application/grpc-web') ? 'grpc-web' : 'grpc'
+  return isMcp(request) ? 'json-rpc' : 'problem'
 }
 
-/** RFC 9457 problem details, and no more than `reason` and `decision_id` beside the standard members. */
-export function problemBody(denial: Deny, facts: Facts): string {
-  const { detail: tellDetail } = facts.policy.denials
-  switch (form(facts)) {
-    case 'none':
-      return ''
-    case 'text':
-      return `${title[denial.reason]} (${denial.reason}, decision ${facts.decisionId})`
-    case 'problem':
-      return JSON.stringify({
-        type: `urn:postern:denial:${denial.reason}`,
-        title: title[denial.reason],
-        status: httpStatus[denial.reason],
-        ...(tellDetail ? { detail: denial.detail } : {}),
-        reason: denial.reason,
-        decision_id: facts.decisionId,
-      })
-  }
+/**
+ * Whether a request is one of the Streamable HTTP transport of the Model Context Protocol: it says which version it speaks
+ * or which session it belongs to, or it is the first of its client, which accepts both forms of answer.
+ */
+function isMcp(request: Request): boolean {
+  if (request.header('mcp-protocol-version') !== undefined || request.header('mcp-session-id') !== undefined) return true
+  if (request.method !== 'POST') return false
+  const accept = request.header('accept') ?? ''
+  return accept.includes('application/json') && accept.includes('text/event-stream')
 }
 
-/** Headers of a denial, lower case: the decision id, no-store, the type of the body, and a challenge where one belongs (RFC 6750, section 3). */
-export function problemHeaders(denial: Deny, facts: Facts): [string, string][] {
+/** The body of a denial, and the headers that go with it, lower case: the decision id, no-store, and a challenge where one belongs. */
+export function problem(denial: Deny, facts: Facts): { readonly headers: [string, string][]; readonly body: string } {
   const headers: [string, string][] = [
     [facts.policy.headers.decision, facts.decisionId],
     ['cache-control', 'no-store'],
   ]
-  if (form(facts) === 'problem') headers.push(['content-type', 'application/problem+json'])
-  if (form(facts) === 'text') headers.push(['content-type', 'text/plain; charset=utf-8'])
-  const challenge = wwwAuthenticate(denial, facts)
-  if (challenge) headers.push(['www-authenticate', challenge])
-  return headers
+  const body = written(formFor(facts.request), denial, facts, headers)
+  headers.push(...challengeHeaders(denial, facts))
+  return { headers, body }
 }
 
-const quoted = (text: string): string => `"${text.replace(/[\\"]/g, '\\$&')}"`
-
-/** RFC 6750, section 3; `resource_metadata` is RFC 9728, section 5.1. A request without a credential is told no error. */
-function wwwAuthenticate(denial: Deny, facts: Facts): string | undefined {
-  const { realm, resourceMetadata } = facts.policy.denials
-  const parts = [`Bearer realm=${quoted(realm)}`]
-  if (denial.reason === 'missing_scope') {
-    parts.push('error="insufficient_scope"')
-    const wanted = facts.route?.scopes?.names.map((name) => fillScope(name, facts.params ?? new Map())) ?? []
-    if (wanted.every((scope) => /^[!#-[\]-~]+$/.test(scope))) parts.push(`scope=${quoted(wanted.join(' '))}`)
-  } else if (httpStatus[denial.reason] !== 401) return undefined
-  else if (denial.reason === 'conflicting_credentials') parts.push('error="invalid_request"')
-  else if (denial.reason !== 'no_credential') parts.push('error="invalid_token"')
-  if (resourceMetadata !== undefined) parts.push(`resource_metadata=${quoted(resourceMetadata)}`)
-  return parts.join(', ')
+function written(form: Form, denial: Deny, facts: Facts, headers: [string, string][]): string {
+  switch (form) {
+    case 'none':
+      return ''
+    case 'grpc':
+      headers.push(['content-type', 'text/plain; charset=utf-8'])
+      return sentence(denial, facts)
+    case 'grpc-web':
+      // "Trailers-Only" (gRPC over HTTP2, Responses): what a body would be, its client would take for frames.
+      headers.push(['grpc-status', String(rpcCode[httpStatus[denial.reason]])], ['grpc-message', sentence(denial, facts)])
+      return ''
+    case 'json-rpc':
+      headers.push(['content-type', 'application/json'])
+      return rpcError(denial, facts)
+    case 'problem':
+      headers.push(['content-type', 'application/problem+json'])
+      return problemDetails(denial, facts)
+  }
 }
+
+/** RFC 9457 problem details, and no more than `reason` and `decision_id` beside the standard members. */
+const problemDetails = (denial: Deny, facts: Facts): string =>
+  JSON.stringify({
+    type: `urn:postern:denial:${denial.reason}`,
+    title: title[denial.reason],
+    status: httpStatus[denial.reason],
+    ...(facts.policy.denials.detail ? { detail: denial.detail } : {}),
+    reason: denial.reason,
+    decision_id: facts.decisionId,
+  })
+
+/** For `grpc-message`: visible ASCII without `%`, so that it is its own percent-encoding. */
+const sentence = ({ reason }: Deny, { decisionId }: Facts): string => `${title[reason]} (${reason}, decision ${decisionId})`
+
+/**
+ * A JSON-RPC 2.0 error response. Its id is null, since the request's stands in a body that is not read (section 5).
+ * Codes from -32768 to -32000 are reserved there: where none of them says it, the code is the HTTP status.
+ */
+function rpcError(denial: Deny, facts: Facts): string {
+  const status = httpStatus[denial.reason]
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    id: null,
+    error: {
+      code: status === 400 ? invalidRequest : status === 500 ? internalError : status,
+      message: title[denial.reason],
+      data: {
+        ...(facts.policy.denials.detail ? { detail: denial.detail } : {}),
+        status,
+        reason: denial.reason,
+        decision_id: facts.decisionId,
+      },
+    },
+  })
+}
+
+const invalidRequest = -32600
+const internalError = -32603

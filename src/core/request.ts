@@ -44,4 +44,6 @@ export interface Target {
   readonly query: string
   /** Whether a segment held `%2f`. */
   readonly encodedSlash: boolean
+  /** Indices of segments that held an escape; undefined where none did. */
+  readonly escaped: ReadonlySet<number> | undefined
 }

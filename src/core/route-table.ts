@@ -88,16 +88,17 @@ export class RouteTable {
    * Finds the place that a path matches.
    * @param host lower case, without port
    * @param segments decoded; a trailing slash is an empty last one
+   * @param escaped indices of segments that were spelled with escapes: no static segment matches them, as none does in Envoy
    */
-  find(host: string, segments: readonly string[]): PathMatch | undefined {
+  find(host: string, segments: readonly string[], escaped?: ReadonlySet<number>): PathMatch | undefined {
     const tree = this.#chooseHost(host)
     if (!tree) return undefined
     const captured: string[] = []
-    const found = walk(tree, segments, 0, captured)
+    const found = walk(tree, segments, 0, captured, escaped)
     if (!found) return undefined
     // `/x/` never falls to a wildcard where a route for `/x` exists.
     if (found.byRest && segments.at(-1) === '') {
-      const bare = walk(tree, segments.slice(0, -1), 0, [])
+      const bare = walk(tree, segments.slice(0, -1), 0, [], escaped)
       if (bare && !bare.byRest) return undefined
     }
     return { methods: found.routes, captured }
@@ -110,22 +111,28 @@ interface Found {
 }
 
 // Each node of the tree belongs to one depth of the path, so no node is visited twice for one request.
-function walk(at: Node, segments: readonly string[], depth: number, captured: string[]): Found | undefined {
+function walk(
+  at: Node,
+  segments: readonly string[],
+  depth: number,
+  captured: string[],
+  escaped: ReadonlySet<number> | undefined,
+): Found | undefined {
   const segment = segments[depth]
   if (segment === undefined) {
     if (at.here) return { routes: at.here, byRest: false }
     return at.rest && { routes: at.rest, byRest: true }
   }
-  const fixed = at.statics?.get(segment)
+  const fixed = escaped?.has(depth) ? undefined : at.statics?.get(segment)
   if (fixed) {
-    const found = walk(fixed, segments, depth + 1, captured)
+    const found = walk(fixed, segments, depth + 1, captured, escaped)
     if (found) return found
   }
   if (segment !== '') {
     for (const child of [at.any, at.star]) {
       if (!child) continue
       captured.push(segment)
-      const found = walk(child, segments, depth + 1, captured)
+      const found = walk(child, segments, depth + 1, captured, escaped)
       if (found) return found
       captured.pop()
     }

@@ -7,8 +7,8 @@ import { splitPath } from '../core/request-path.ts'
 
 /** RFC 9110, section 5.6.2. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/
-/** A host after lower-casing, without port: a name, an IPv4 address, or an IPv6 address in brackets. */
-const hostName = /^(?:[a-z0-9_](?:[a-z0-9._-]{0,253}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])$/
+/** A host without port: a name, an IPv4 address, or an IPv6 address in brackets; before lower-casing, which makes ASCII letters of others. */
+const hostName = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])$/
 const port = /:\d{1,5}$/
 /** An element of `Authorization` after a comma that is a parameter of the first scheme, not a second credential. */
 const authParam = /^[\t ]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=(?:"[^"\\]*"|[!#$%&'*+.^_`|~0-9A-Za-z/=-]*)[\t ]*$/
@@ -47,10 +47,11 @@ function readTarget(request: Request): Target | Deny {
 function readHost(request: Request): string | Deny {
   if (request.headerCount('host') > 1) return deny('bad_request', 'more than one Host')
   if (request.host === '') return ''
-  let host = request.host.toLowerCase()
+  let { host } = request
   if (host.includes(':')) host = host.replace(port, '')
-  if (host.endsWith('.')) host = host.slice(0, -1)
-  return hostName.test(host) ? host : deny('bad_request', 'the host is neither a name nor an address')
+  // Envoy takes one trailing dot away itself (strip_trailing_host_dot); a name that still ends in one is none of its virtual hosts.
+  if (host.endsWith('.')) return deny('bad_request', 'the host ends in a dot')
+  return hostName.test(host) ? host.toLowerCase() : deny('bad_request', 'the host is neither a name nor an address')
 }
 
 /** Whether a comma-joined value holds more than one credential: schemes whose credential is a token68 never hold a comma. */

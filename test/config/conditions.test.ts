@@ -22,7 +22,7 @@ const facts: ConditionFacts = {
     extension: () => undefined,
     verifiedPayload: () => undefined,
   },
-  target: { method: 'GET', host: 'a.example', path: '/p', segments: ['p'], query: 'a=1&b=2&a=3', encodedSlash: false },
+  target: { method: 'GET', host: 'a.example', path: '/p', segments: ['p'], query: 'a=1&b=2&a=3', encodedSlash: false, escaped: undefined },
   principal: {
     validator: 'users',
     issuer: 'https://kc.example',

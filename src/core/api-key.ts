@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto'
+
+/** What every API key begins with, so that it is told apart from other credentials, and found where it should not be. */
+export const apiKeyPrefix = 'postern_key_'
+
+const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** 32 of 62 characters: 190 bits. */
+const secretLength = 32
+/** 62⁶ is more than 2³². */
+const checksumLength = 6
+const checkedLength = apiKeyPrefix.length + secretLength
+const keyLength = checkedLength + checksumLength
+const form = /^[0-9A-Za-z]+$/
+
+/** The form of a key as a regular expression, for scanners; the checksum tells a key from a chance match. */
+export const apiKeyPattern = `${apiKeyPrefix}[0-9A-Za-z]{${secretLength + checksumLength}}`
+
+/**
+ * Makes a key: the prefix, 32 random characters, and the checksum of both.
+ * @param random gives so many random bytes
+ */
+export function makeApiKey(random: (size: number) => Uint8Array = randomBytes): string {
+  let key = apiKeyPrefix
+  while (key.length < checkedLength) {
+    for (const byte of random(secretLength)) {
+      // What is left above the last whole 62 is thrown away: each character is as likely as any other.
+      if (byte < 248 && key.length < checkedLength) key += digits[byte % digits.length]
+    }
+  }
+  return key + checksum(key)
+}
+
+/** Whether it is meant to be a key of ours. */
+export const isApiKey = (token: string): boolean => token.startsWith(apiKeyPrefix)
+
+/** Whether it could be a key that was made here: its length, its characters and its checksum. Says nothing of whether it is in force. */
+export const isWholeApiKey = (token: string): boolean =>
+  token.length === keyLength &&
+  isApiKey(token) &&
+  form.test(token.slice(apiKeyPrefix.length)) &&
+  token.endsWith(checksum(token.slice(0, checkedLength)))
+
+/** CRC-32 of what stands before it, to the base of 62, the most significant digit first. */
+function checksum(text: string): string {
+  let rest = crc32(text)
+  let written = ''
+  for (let i = 0; i < checksumLength; i++) {
+    written = digits[rest % digits.length] + written
+    rest = Math.floor(rest / digits.length)
+  }
+  return written
+}
+
+/** CRC-32 of ISO 3309 and RFC 1952, section 8. @param text ASCII */
+function crc32(text: string): number {
+  let crc = 0xffffffff
+  for (let i = 0; i < text.length; i++) crc = table[(crc ^ text.charCodeAt(i)) & 0xff]! ^ (crc >>> 8)
+  return ~crc >>> 0
+}
+
+const table = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1
+  return crc
+})
