@@ -2,7 +2,7 @@
  * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
  *
  *   npm test                          everything
- *   npm test -- unit e2e              some groups: checks unit contract e2e keycloak faults conformance floods
+ *   npm test -- unit e2e              some groups: checks unit contract e2e attacks dex keycloak faults conformance floods
  *   npm test -- test/core             only files whose path holds this
  *   npm test -- --grep 'no_route'     only tests whose title matches
  *
@@ -25,7 +25,7 @@ import { runMocha, testFiles } from './suites.mjs'
 
 const minutes = 60_000
 /** Folders under test/ that need real servers, in the order in which they run … */
-const served = { contract: 5 * minutes, e2e: 8 * minutes, keycloak: 6 * minutes, faults: 8 * minutes }
+const served = { contract: 5 * minutes, e2e: 12 * minutes, attacks: 5 * minutes, dex: 3 * minutes, keycloak: 6 * minutes, faults: 10 * minutes }
 /** … and those that press on the check listener alone; every other folder is `unit`. */
 const pressing = { conformance: 3 * minutes, floods: 4 * minutes }
 const groups = { checks: 0, unit: 5 * minutes, ...served, ...pressing }
@@ -193,6 +193,8 @@ function listFiles() {
     unit: list('unit'),
     contract: list('contract'),
     e2e: list('e2e'),
+    attacks: list('attacks'),
+    dex: list('dex'),
     keycloak: list('keycloak'),
     faults: list('faults'),
     conformance: list('conformance'),

@@ -6,7 +6,16 @@ export interface AuditEvent {
   readonly id: string
   /** RFC 3339, UTC, milliseconds. */
   readonly time: string
-  readonly type: 'decision' | 'token_issued' | 'token_revoked' | 'owner_changed' | 'key_rotated' | 'admin_login' | 'policy_reloaded'
+  readonly type:
+    | 'decision'
+    | 'token_issued'
+    | 'token_revoked'
+    | 'api_key_created'
+    | 'api_key_revoked'
+    | 'owner_changed'
+    | 'key_rotated'
+    | 'admin_login'
+    | 'policy_reloaded'
   readonly outcome: 'allow' | 'deny' | 'success' | 'failure'
   readonly realm: string
   /** Who did it: the prefixed subject, an admin, or a workload; absent where nobody was identified. */

@@ -5,9 +5,6 @@ import { type Deny, httpStatus } from './reasons.ts'
 import type { Route } from './route.ts'
 import { fillScope } from './scopes.ts'
 
-/** JWS algorithms of the proofs that are accepted, for `algs` (RFC 9449, section 7.1). */
-const proofAlgorithms = 'ES256 EdDSA RS256 PS256'
-
 /**
  * What a denial asks for in the client's terms: `www-authenticate` (RFC 9110, section 11.6.1) on 401 and on a missing scope,
  * and `dpop-nonce` (RFC 9449, section 8) where one is handed out. Several challenges stand in one field: of several
@@ -57,7 +54,7 @@ function byScript({ request }: Facts): boolean {
  * authorization of the Model Context Protocol wants it: a client asks for them, and for no more.
  */
 function forToken(denial: Deny, facts: Facts): string {
-  const { realm, resourceMetadata } = facts.policy.denials
+  const { realm, resourceMetadata, proofAlgorithms } = facts.policy.denials
   const parts = [`realm=${quoted(realm)}`]
   const byProof = demandsProof(denial, facts)
   if (byProof) parts.push(`algs=${quoted(proofAlgorithms)}`)

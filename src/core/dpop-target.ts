@@ -37,9 +37,9 @@ export function targetUri(scheme: OuterScheme, authority: string, path: string):
 }
 
 function normalPath(path: string): string {
-  const plain = path.replace(escapes, (escape) => {
-    const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
-    return unreserved.test(character) ? character : escape.toUpperCase()
+  const plain = path.replace(escapes, (octet) => {
+    const character = String.fromCharCode(Number.parseInt(octet.slice(1), 16))
+    return unreserved.test(character) ? character : octet.toUpperCase()
   })
   const segments: string[] = []
   const given = plain.slice(1).split('/')

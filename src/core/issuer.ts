@@ -4,7 +4,14 @@
 export const jwksMaxAge = 300
 
 /** What an admin token may do. */
-export const adminScopes = ['admin:launch-tokens:*', 'admin:revoke:*', 'admin:audit:*', 'admin:apps:*', 'admin:owners:*'] as const
+export const adminScopes = [
+  'admin:launch-tokens:*',
+  'admin:revoke:*',
+  'admin:audit:*',
+  'admin:apps:*',
+  'admin:owners:*',
+  'admin:api-keys:*',
+] as const
 
 /** A token that was minted for somebody. */
 export interface Minted {
@@ -28,6 +35,18 @@ export interface EdgeToken {
   readonly now: number
 }
 
+/** A page token, by which the operator page asks in an operator's name, as it is asked for. */
+export interface PageToken {
+  /** The operator's name. */
+  readonly subject: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  /** Seconds, 60 at most. */
+  readonly ttl: number
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
 /** Who a valid admin token names. */
 export interface Admin {
   readonly subject: string
@@ -42,7 +61,7 @@ export interface Admin {
 /** A signing key without what is secret in it, for listing. Seconds since the epoch. */
 export interface KeyInfo {
   readonly kid: string
-  readonly algorithm: 'ES256'
+  readonly algorithm: 'ES256' | 'RS256'
   readonly createdAt: number
   readonly activeAt: number
   readonly retiredAt: number | undefined

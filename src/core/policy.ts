@@ -22,6 +22,8 @@ export interface DenialSettings {
   readonly realm: string
   /** `resource_metadata` of RFC 9728, section 5.1. */
   readonly resourceMetadata: string | undefined
+  /** `algs` of a DPoP challenge: JWS algorithms, with spaces (RFC 9449, section 7.1). */
+  readonly proofAlgorithms: string
 }
 
 /** What the check path reads of a policy file: compiled once, replaced as a whole. */

@@ -143,7 +143,7 @@ export interface ApiKeyStore {
 /** A signing key at rest. */
 export interface StoredKey {
   readonly kid: string
-  readonly algorithm: 'ES256'
+  readonly algorithm: 'ES256' | 'RS256'
   /** Seconds since the epoch. */
   readonly createdAt: number
   /** It signs from here on; before, it is only published. */

@@ -89,17 +89,18 @@ export class RouteTable {
    * @param host lower case, without port
    * @param segments decoded; a trailing slash is an empty last one
    * @param escaped indices of segments that were spelled with escapes: no static segment matches them, as none does in Envoy
+   * @returns `ambiguous` where a static segment would match but for such an escape: the upstream may well take it for that
    */
-  find(host: string, segments: readonly string[], escaped?: ReadonlySet<number>): PathMatch | undefined {
+  find(host: string, segments: readonly string[], escaped?: ReadonlySet<number>): PathMatch | 'ambiguous' | undefined {
     const tree = this.#chooseHost(host)
     if (!tree) return undefined
     const captured: string[] = []
     const found = walk(tree, segments, 0, captured, escaped)
-    if (!found) return undefined
+    if (!found || found === ambiguous) return found
     // `/x/` never falls to a wildcard where a route for `/x` exists.
     if (found.byRest && segments.at(-1) === '') {
       const bare = walk(tree, segments.slice(0, -1), 0, [], escaped)
-      if (bare && !bare.byRest) return undefined
+      if (bare && (bare === ambiguous || !bare.byRest)) return undefined
     }
     return { methods: found.routes, captured }
   }
@@ -109,6 +110,7 @@ interface Found {
   readonly routes: Methods
   readonly byRest: boolean
 }
+const ambiguous = 'ambiguous'
 
 // Each node of the tree belongs to one depth of the path, so no node is visited twice for one request.
 function walk(
@@ -117,13 +119,14 @@ function walk(
   depth: number,
   captured: string[],
   escaped: ReadonlySet<number> | undefined,
-): Found | undefined {
+): Found | typeof ambiguous | undefined {
   const segment = segments[depth]
   if (segment === undefined) {
     if (at.here) return { routes: at.here, byRest: false }
     return at.rest && { routes: at.rest, byRest: true }
   }
-  const fixed = escaped?.has(depth) ? undefined : at.statics?.get(segment)
+  const fixed = at.statics?.get(segment)
+  if (fixed && escaped?.has(depth)) return ambiguous
   if (fixed) {
     const found = walk(fixed, segments, depth + 1, captured, escaped)
     if (found) return found

@@ -12,6 +12,7 @@ export const route: Stage<Normalized, Routed> = {
     const realm = request.extension('realm')
     if (realm !== undefined && realm !== policy.realm) return deny('no_route', 'the realm named by Envoy is not served here')
     const match = policy.routes.find(target.host, target.segments, target.escaped)
+    if (match === 'ambiguous') return deny('bad_request', 'an escape in the place of a segment that a route names')
     if (!match)
       return target.encodedSlash ? deny('bad_request', '"%2f" in a path that no route takes') : deny('no_route', 'no path matches')
     // What these two would open is no request for a resource; no route can list them.

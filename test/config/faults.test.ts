@@ -43,7 +43,6 @@ describe('faults of a policy file', () => {
       result.faults.map((fault) => fault.path),
       [
         'listen.ext_proc',
-        'allow_management_plane',
         'routes[1].owner.capture',
         'routes[2].owner.list',
         'issuer.clients',

@@ -30,7 +30,10 @@ describe('readPolicy', () => {
     assert.deepEqual(users.jwks, { refresh: 21_600_000, stale_for: 86_400_000, timeout: 2000 })
     assert.equal(policy.realm, 'default')
     assert.equal(policy.preflight, 'deny')
-    assert.deepEqual(policy.denials, { detail: false, realm: 'postern', resourceMetadata: undefined })
+    assert.deepEqual(policy.denials, {
+      ...{ detail: false, realm: 'postern', resourceMetadata: undefined },
+      proofAlgorithms: 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519',
+    })
     assert.equal(policy.headers.subject, 'x-postern-subject')
     assert.match(policy.revision, /^[0-9a-f]{12}$/)
     const health = policy.routes.routes[0]
@@ -41,6 +44,7 @@ describe('readPolicy', () => {
   it('compiles roles with what inherits them, hosts, owners, seconds and headers', async () => {
     const { policy, settings } = await load(await policyFiles({ 'postern.yaml': usual }), { realm: 'acme' })
     const match = policy.routes.find('a.agents.example', ['v1', 'sandboxes', 's1', 'x'])
+    assert.ok(match !== 'ambiguous')
     const entry = match?.methods.get('POST')
     assert.ok(entry)
     assert.deepEqual([...paramsOf(entry, match?.captured ?? [])], [['id', 's1']])

@@ -12,6 +12,7 @@ function find(routes: readonly string[], request: string): string {
   assert.ok(typeof path !== 'string', String(path))
   const match = table.find(where.slice(0, slash), path.segments, path.escaped)
   if (!match) return 'no path'
+  if (match === 'ambiguous') return match
   const found = match.methods.get(method)
   if (!found) return 'no method'
   const params = [...paramsOf(found, match.captured)].map(([name, value]) => ` ${name}=${value}`).join('')
@@ -36,8 +37,10 @@ const cases: readonly [name: string, routes: string[], request: string, found: s
   ['a trailing slash can have a route', ['GET /x/', 'GET /x'], 'GET h/x/', 'GET /x/'],
   ['a trailing slash does not fall to a wildcard beside a route', ['GET /x', 'GET /**'], 'GET h/x/', 'no path'],
   ['nor where that route is a parameter', ['GET /x/{id}', 'GET /x/**'], 'GET h/x/7/', 'no path'],
-  ['an escape is matched by no static segment, as Envoy leaves it there', ['GET /a:b', 'GET /**'], 'GET h/a%3Ab', 'GET /**'],
-  ['but by a parameter', ['GET /a:b', 'GET /{x}'], 'GET h/a%3Ab', 'GET /{x} x=a:b'],
+  ['an escape is matched by a parameter', ['GET /a:c', 'GET /{x}'], 'GET h/a%3Ab', 'GET /{x} x=a:b'],
+  ['and by a wildcard', ['GET /a:c', 'GET /**'], 'GET h/a%3Ab', 'GET /**'],
+  ['never where it spells a static segment', ['GET /a:b', 'GET /**'], 'GET h/a%3Ab', 'ambiguous'],
+  ['nor where a parameter would take it', ['GET /x/a:b/c', 'GET /x/{y}'], 'GET h/x/a%3Ab', 'ambiguous'],
   ['a parameter takes no empty segment', ['GET /x/{id}'], 'GET h/x/', 'no path'],
   ['nor does a star', ['GET /x/*'], 'GET h/x/', 'no path'],
   ['paths are case-sensitive', ['GET /a'], 'GET h/A', 'no path'],
