@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { createFingerprint, newFingerprintKey } from './adapters/fingerprint.ts'
 import { createIds } from './adapters/ids.ts'
 import { createLog } from './adapters/log.ts'
 import { createMetrics } from './adapters/metrics.ts'
@@ -95,7 +96,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     closing.add(() => state.close())
     const issuer = await openIssuer(settings, state, onFault('issuer'), link === undefined)
     if (issuer) closing.add(issuer.close)
-    const rejections = createRejectionLog(log)
+    const fingerprintKey = link?.fingerprintKey() ?? newFingerprintKey()
+    const rejections = createRejectionLog({ log, count: metrics.rejection, fingerprint: createFingerprint(fingerprintKey) })
     closing.add(rejections.close)
     const rulings = await openRulings(read.loaded, {
       state,
@@ -104,13 +106,18 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
       onMinted: metrics.tokenIssued,
       onRejection: rejections.observe,
       onKeys: createKeysLog(log),
+      onSharedToken: (validator, detail) => {
+        metrics.fault('secret')
+        log.warn({ validator, detail }, 'a shared token cannot be used')
+      },
       onSourceFault: (source, fault) => availabilityLog(log, { source }, 'source')(fault),
     })
     closing.add(rulings.close)
     const inForce = holdInForce(read.loaded, { state, log, metrics, newId, onFault, link })
     closing.add(inForce.close)
     const handler = composeChecking({ rulings, inForce, metrics, newId, onFault: onFault('wire') })
-    const crew = worker && size > 1 ? createCrew({ size, command: worker, unchanging: unchangingOf(settings), log }) : undefined
+    const crew =
+      worker && size > 1 ? createCrew({ size, command: worker, unchanging: unchangingOf(settings), fingerprintKey, log }) : undefined
     Object.assign(parts, { state, rulings, handler, crew } satisfies Measured)
 
     const readiness = () =>
@@ -133,7 +140,7 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
       loaded: inForce.loaded,
       onFault: onFault('admin'),
     })
-    const endpoints = issuer && composeEndpoints(issuer, settings, metrics)
+    const endpoints = issuer && composeEndpoints(issuer, settings, inForce.loaded, metrics)
     const doors = await openDoors({
       listen: settings.listen,
       handler,

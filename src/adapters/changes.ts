@@ -26,6 +26,7 @@ export function createChanges(): Changes {
       tell({ kind: 'labels' })
       tell({ kind: 'revocations' })
       tell({ kind: 'keys' })
+      tell({ kind: 'api-keys' })
     },
   }
 }

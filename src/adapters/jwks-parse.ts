@@ -16,25 +16,26 @@ const maxKeys = 100
 /**
  * Reads a JWK Set (RFC 7517, section 5). As that section says, what cannot be used is passed over: symmetric
  * keys, keys for encryption, of unknown types, too short, or for an algorithm off the list.
+ * @param keyUse a `use` (section 4.2) that stands for signatures too, as `jwt-svid` does in a SPIFFE bundle
  * @returns at most 100 keys, or undefined where `body` is no key set
  */
-export function readJwks(body: string, algorithms: readonly SignatureAlgorithm[]): PublicJwk[] | undefined {
+export function readJwks(body: string, algorithms: readonly SignatureAlgorithm[], keyUse = 'sig'): PublicJwk[] | undefined {
   const set = readJsonObject(body)
   const listed = set?.['keys']
   if (!Array.isArray(listed)) return undefined
   const keys: PublicJwk[] = []
   for (const jwk of listed) {
     if (keys.length === maxKeys) break
-    const key = isJsonObject(jwk) ? readJwk(jwk, algorithms) : undefined
+    const key = isJsonObject(jwk) ? readJwk(jwk, algorithms, keyUse) : undefined
     if (key) keys.push(key)
   }
   return keys
 }
 
-function readJwk(jwk: JsonObject, algorithms: readonly SignatureAlgorithm[]): PublicJwk | undefined {
+function readJwk(jwk: JsonObject, algorithms: readonly SignatureAlgorithm[], keyUse: string): PublicJwk | undefined {
   const { kty, use, kid, alg, key_ops: operations } = jwk
   if (kty !== 'RSA' && kty !== 'EC' && kty !== 'OKP') return undefined
-  if (use !== undefined && use !== 'sig') return undefined
+  if (use !== undefined && use !== 'sig' && use !== keyUse) return undefined
   if (Array.isArray(operations) && !operations.includes('verify')) return undefined
   if (kid !== undefined && (typeof kid !== 'string' || kid === '')) return undefined
   if (alg !== undefined && !(isSignatureAlgorithm(alg) && algorithms.includes(alg))) return undefined

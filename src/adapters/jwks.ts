@@ -1,13 +1,14 @@
-import { readJsonObject } from '../core/json.ts'
-import { type SignatureAlgorithm, suits } from '../core/jws.ts'
+import { type SignatureAlgorithm, signatureAlgorithms, suits } from '../core/jws.ts'
 import type { Soon } from '../core/ports.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
-import { HttpFailure, openHttpClient } from './http-client.ts'
+import { bodyOf, discover, FetchFailed, type FetchFault } from './discovery.ts'
+import { openHttpClient } from './http-client.ts'
 import { type PublicJwk, readJwks } from './jwks-parse.ts'
 
 export interface JwksOptions {
   /** Exactly as the issuer writes it; https, or http on loopback. */
   readonly issuer: string
+  /** What its tokens may be signed with; {@link Jwks.want} adds to them. */
   readonly algorithms: readonly SignatureAlgorithm[]
   /** Milliseconds between fetches; 6 h unless given. */
   readonly refreshMs?: number
@@ -19,19 +20,27 @@ export interface JwksOptions {
   readonly cooldownMs?: number
   /** PEM of the authorities that the issuer's server is trusted by instead of the system's. */
   readonly ca?: string
+  /** Of the key set, for an issuer without discovery. */
+  readonly uri?: string
+  /** Bearer token for the discovery document and `uri`, read anew for each fetch; never sent to a `jwks_uri` of another origin. */
+  readonly token?: () => string
+  /** `use` of keys that sign tokens, beside `sig`. */
+  readonly keyUse?: string
   /** Milliseconds since the epoch. */
   readonly clock?: () => number
   /** Told after each fetch. */
   readonly observe?: (condition: JwksCondition) => void
 }
 
-/** `Ready` conditions as Kubernetes writes them, for status page and CLI. */
+/** A condition as Kubernetes writes it, for status page and CLI. */
 export interface JwksCondition {
   readonly type: 'JWKSReady'
   readonly issuer: string
   readonly status: 'True' | 'False' | 'Unknown'
   readonly reason: JwksReason
   readonly message: string
+  /** RFC 3339: when `status` became what it is. */
+  readonly lastTransitionTime: string
   readonly kids: readonly string[]
   /** Seconds since the keys in use were fetched; undefined where there are none. */
   readonly ageSeconds: number | undefined
@@ -42,9 +51,7 @@ export type JwksReason =
   | 'Fetched'
   /** The last fetch failed; keys of an earlier one are in use. */
   | 'UsingLastGood'
-  | 'DiscoveryFailed'
-  | 'IssuerMismatch'
-  | 'KeySetFailed'
+  | FetchFault
   | 'NoUsableKeys'
   /** Nothing was fetched for longer than the last good keys may be used. */
   | 'TooOld'
@@ -54,17 +61,11 @@ export interface Jwks extends VerificationKeys {
   /** At once where the key is in memory, or no fetch is due; else after the one fetch that all callers share. */
   readonly find: (kid: string | undefined, alg: SignatureAlgorithm) => Soon<KeyAnswer>
   readonly condition: () => JwksCondition
+  /** Another user of the same issuer has a list of its own: a look-up is answered for either. */
+  readonly want: (algorithms: readonly SignatureAlgorithm[]) => void
   /** Fetches now. Never rejects: what went wrong is in the condition. */
   readonly refresh: () => Promise<void>
   readonly close: () => void
-}
-
-class FetchFailed extends Error {
-  readonly reason: JwksReason
-  constructor(reason: JwksReason, message: string) {
-    super(message)
-    this.reason = reason
-  }
 }
 
 const firstRetryMs = 500
@@ -77,9 +78,12 @@ const longestTimerMs = 2 ** 31 - 1
  * once: an unreachable issuer never stops the start, and is tried again with growing pauses.
  */
 export function openJwks(options: JwksOptions): Jwks {
-  const { issuer, algorithms, refreshMs = 6 * 3_600_000, staleForMs = 24 * 3_600_000, cooldownMs = 30_000, clock = Date.now } = options
+  const { issuer, refreshMs = 6 * 3_600_000, staleForMs = 24 * 3_600_000, cooldownMs = 30_000, clock = Date.now } = options
   const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, ...(options.ca !== undefined && { ca: options.ca }) })
+  const wanted = new Set(options.algorithms)
   let keys: readonly PublicJwk[] | undefined
+  /** Of these, those for an algorithm that somebody wants. */
+  let usableKeys: readonly PublicJwk[] = []
   // Answers already given, by algorithm and kid; only found ones, so that made-up kids fill no memory.
   let given = new Map<string, KeyAnswer>()
   let fetchedAt = 0
@@ -89,24 +93,29 @@ export function openJwks(options: JwksOptions): Jwks {
   let askedForUnknownAt = Number.NEGATIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
   let closed = false
+  let status: JwksCondition['status'] = 'Unknown'
+  let since = clock()
 
-  const get = async (url: string, reason: JwksReason): Promise<string> => {
-    try {
-      const answer = await http.call(url)
-      if (answer.status === 200) return answer.body
-      throw new FetchFailed(reason, `${url} answered ${answer.status}`)
-    } catch (cause) {
-      throw cause instanceof HttpFailure ? new FetchFailed(reason, `${url}: ${cause.message}`) : cause
-    }
+  /** @param trusted whether the policy itself names the URL, or it lies beside the issuer: only there the token goes */
+  const get = (url: string, reason: FetchFault, trusted: boolean): Promise<string> =>
+    bodyOf(url, reason, async () =>
+      http.call(url, options.token && trusted ? { headers: { authorization: `Bearer ${options.token()}` } } : {}),
+    )
+
+  const keySetUri = async (): Promise<string> => {
+    if (options.uri !== undefined) return options.uri
+    const { jwks_uri: uri } = await discover(issuer, (url) => get(url, 'DiscoveryFailed', true))
+    if (typeof uri !== 'string') throw new FetchFailed('DiscoveryFailed', 'the discovery document has no jwks_uri')
+    return uri
   }
 
   const fetchKeys = async (): Promise<PublicJwk[]> => {
-    const discovery = readJsonObject(await get(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, 'DiscoveryFailed'))
-    if (!discovery) throw new FetchFailed('DiscoveryFailed', 'the discovery document is no JSON object')
-    if (discovery['issuer'] !== issuer) throw new FetchFailed('IssuerMismatch', `the discovery document does not name the issuer ${issuer}`)
-    const { jwks_uri: uri } = discovery
-    if (typeof uri !== 'string') throw new FetchFailed('DiscoveryFailed', 'the discovery document has no jwks_uri')
-    const found = readJwks(await get(uri, 'KeySetFailed'), algorithms)
+    const uri = await keySetUri()
+    const found = readJwks(
+      await get(uri, 'KeySetFailed', uri === options.uri || sameOrigin(uri, issuer)),
+      signatureAlgorithms,
+      options.keyUse,
+    )
     if (!found) throw new FetchFailed('KeySetFailed', `${uri} is no JWK Set`)
     return found
   }
@@ -124,6 +133,7 @@ export function openJwks(options: JwksOptions): Jwks {
       .then(
         (found) => {
           keys = found
+          sift()
           given = new Map()
           fetchedAt = clock()
           failure = undefined
@@ -137,7 +147,9 @@ export function openJwks(options: JwksOptions): Jwks {
       .finally(() => {
         inFlight = undefined
         schedule()
-        if (!closed) options.observe?.(condition())
+        // Looked at in any case, so that it knows since when it is as it is.
+        const told = condition()
+        if (!closed) options.observe?.(told)
       })
     return inFlight
   }
@@ -146,7 +158,7 @@ export function openJwks(options: JwksOptions): Jwks {
     if (!keys || clock() - fetchedAt > staleForMs) return undefined
     const known = given.get(`${alg} ${kid ?? ''}`)
     if (known) return known
-    const fitting = keys.filter((key) => (key.alg === undefined || key.alg === alg) && suits(key.key, alg))
+    const fitting = keys.filter((key) => fits(key, alg))
     const named = kid === undefined ? fitting : fitting.filter((key) => key.kid === kid)
     // Without a kid only a single key is an answer; two keys of one kid and kind would be a guess as well.
     if (named.length !== 1) return undefined
@@ -155,8 +167,12 @@ export function openJwks(options: JwksOptions): Jwks {
     return found
   }
 
+  const sift = (): void => {
+    usableKeys = keys?.filter((key) => [...wanted].some((alg) => fits(key, alg))) ?? []
+  }
+
   const notFound = (): KeyAnswer => {
-    if (keys && keys.length > 0 && clock() - fetchedAt <= staleForMs && !failure) return { kind: 'unknown' }
+    if (usableKeys.length > 0 && clock() - fetchedAt <= staleForMs && !failure) return { kind: 'unknown' }
     return { kind: 'unavailable', detail: `keys of ${issuer} cannot be had: ${condition().message}` }
   }
 
@@ -164,7 +180,7 @@ export function openJwks(options: JwksOptions): Jwks {
     const found = inMemory(kid, alg)
     if (found) return found
     // No fetch can tell which of several keys a token without kid means.
-    if (kid === undefined && keys && keys.length > 0 && clock() - fetchedAt <= staleForMs) return { kind: 'unknown' }
+    if (kid === undefined && usableKeys.length > 0 && clock() - fetchedAt <= staleForMs) return { kind: 'unknown' }
     const now = clock()
     if (!inFlight) {
       if (closed || now - askedForUnknownAt < cooldownMs) return notFound()
@@ -176,16 +192,22 @@ export function openJwks(options: JwksOptions): Jwks {
   const condition = (): JwksCondition => {
     const now = clock()
     const usable = keys !== undefined && now - fetchedAt <= staleForMs
-    const [status, reason, message] = judge(usable)
-    const kids = keys?.flatMap((key) => (key.kid === undefined ? [] : [key.kid])) ?? []
+    const [current, reason, message] = judge(usable)
+    if (current !== status) {
+      status = current
+      // Keys grow too old between two looks.
+      since = reason === 'TooOld' ? fetchedAt + staleForMs : now
+    }
+    const kids = usableKeys.flatMap((key) => (key.kid === undefined ? [] : [key.kid]))
     const ageSeconds = keys ? Math.max(0, Math.round((now - fetchedAt) / 1000)) : undefined
-    return { type: 'JWKSReady', issuer, status, reason, message, kids, ageSeconds }
+    return { type: 'JWKSReady', issuer, status, reason, message, lastTransitionTime: new Date(since).toISOString(), kids, ageSeconds }
   }
 
   const judge = (usable: boolean): [JwksCondition['status'], JwksReason, string] => {
-    if (usable && keys!.length === 0) return ['False', 'NoUsableKeys', `the key set holds no key for ${algorithms.join(', ')}`]
+    const count = usableKeys.length
+    if (usable && count === 0) return ['False', 'NoUsableKeys', `the key set holds no key for ${[...wanted].join(', ')}`]
     if (usable && failure) return ['True', 'UsingLastGood', failure.message]
-    if (usable) return ['True', 'Fetched', `${keys!.length} keys`]
+    if (usable) return ['True', 'Fetched', `${count} keys`]
     if (keys) return ['False', 'TooOld', failure?.message ?? 'the keys are too old to be used']
     return failure ? ['False', failure.reason, failure.message] : ['Unknown', 'NotFetchedYet', 'not fetched yet']
   }
@@ -194,6 +216,10 @@ export function openJwks(options: JwksOptions): Jwks {
   return {
     find,
     condition,
+    want: (algorithms) => {
+      for (const alg of algorithms) wanted.add(alg)
+      sift()
+    },
     refresh,
     close: () => {
       closed = true
@@ -202,3 +228,8 @@ export function openJwks(options: JwksOptions): Jwks {
     },
   }
 }
+
+const fits = ({ alg, key }: PublicJwk, wanted: SignatureAlgorithm): boolean => (alg === undefined || alg === wanted) && suits(key, wanted)
+
+const sameOrigin = (one: string, other: string): boolean =>
+  URL.canParse(one) && URL.canParse(other) && new URL(one).origin === new URL(other).origin

@@ -1,8 +1,10 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Labels } from '../core/ownership.ts'
-import type { Revocation, State, StoredKey } from '../core/ports.ts'
+import type { ReplayStore, Revocation, State, StoredKey } from '../core/ports.ts'
 import { isDecision, newestOf } from './audit-order.ts'
 import { type Changes, createChanges } from './changes.ts'
+import { createMemoryApiKeys, type MemoryApiKeys, memoryApiKeys } from './memory-api-keys.ts'
+import { memoryReplays } from './memory-replays.ts'
 import { checkRealm } from './state-refused.ts'
 
 /** Decisions, and other events, that are kept before the oldest of their sort are forgotten. */
@@ -19,6 +21,9 @@ interface Realm {
   /** So many entries, and the expired ones are dropped. */
   pruneAt: number
   keys: StoredKey[]
+  readonly replays: ReplayStore
+  readonly secrets: Map<string, string>
+  readonly apiKeys: MemoryApiKeys
   readonly audit: { readonly decisions: AuditEvent[]; readonly others: AuditEvent[] }
   readonly changes: Changes
 }
@@ -41,6 +46,9 @@ export function createMemoryStore(): MemoryStore {
         revoked: 0,
         pruneAt: pageSize,
         keys: [],
+        replays: memoryReplays(),
+        secrets: new Map(),
+        apiKeys: createMemoryApiKeys(),
         audit: { decisions: [], others: [] },
         changes: createChanges(),
       }
@@ -111,6 +119,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
         realm.changes.tell({ kind: 'revocations' })
       },
     },
+    apiKeys: memoryApiKeys(realm.apiKeys, () => realm.changes.tell({ kind: 'api-keys' })),
     keys: {
       list: async () => [...realm.keys],
       replace: async (seen, next) => {
@@ -119,6 +128,14 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
         realm.keys = next.map((key) => ({ ...key }))
         realm.changes.tell({ kind: 'keys' })
         return true
+      },
+    },
+    replays: realm.replays,
+    secrets: {
+      shared: async (name, candidate) => {
+        const known = realm.secrets.get(name) ?? candidate
+        realm.secrets.set(name, known)
+        return known
       },
     },
     audit: {

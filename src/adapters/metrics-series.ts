@@ -49,6 +49,45 @@ export class CountByLabel {
   }
 }
 
+/** A counter by several labels, bounded: what comes after `most` combinations is counted under `other` in each. */
+export class CountByLabels<Name extends string> {
+  readonly #labels: readonly Name[]
+  readonly #most: number
+  readonly #counts = new Map<string, { value: number; readonly labels: Record<string, string> }>()
+
+  constructor(labels: readonly Name[], most = 200) {
+    this.#labels = labels
+    this.#most = most
+  }
+
+  add(...values: string[]): void {
+    const key = values.join('\n')
+    const known = this.#counts.get(key)
+    if (known) known.value++
+    else if (this.#counts.size < this.#most) this.#make(key, values)
+    else {
+      const other =
+        this.#counts.get('') ??
+        this.#make(
+          '',
+          this.#labels.map(() => 'other'),
+          0,
+        )
+      other.value++
+    }
+  }
+
+  #make(key: string, values: readonly string[], value = 1): { value: number } {
+    const made = { value, labels: Object.fromEntries(this.#labels.map((label, i) => [label, values[i] ?? ''])) }
+    this.#counts.set(key, made)
+    return made
+  }
+
+  values(): Value[] {
+    return [...this.#counts.values()].map(({ value, labels }) => ({ value, labels }))
+  }
+}
+
 /** A histogram of seconds in a typed array. */
 export class Durations {
   readonly #bounds: readonly number[]

@@ -1,7 +1,8 @@
 import { Registry } from 'prom-client'
+import type { DenyReason } from '../core/reasons.ts'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
 import { createRuntimeMetrics } from './metrics-runtime.ts'
-import { type Across, CountByLabel, Durations, register, type Value } from './metrics-series.ts'
+import { type Across, CountByLabel, CountByLabels, Durations, register, type Value } from './metrics-series.ts'
 import { type MetricsSnapshot, snapshotOf } from './metrics-sum.ts'
 import type { BreakerState } from './sts-breaker.ts'
 
@@ -14,6 +15,8 @@ export interface MetricSources {
   /** Milliseconds since the change feed was heard; Infinity or 0 where nobody else can change state. */
   readonly feedAgeMs?: () => number
   readonly stateUp?: () => boolean
+  /** Known here; undefined where no validator admits any. */
+  readonly apiKeys?: () => number | undefined
   /** Checks between request and answer now. */
   readonly inFlight?: () => number
   /** Processes that answer checks, and how often one was replaced; undefined in a process that is one of several. */
@@ -29,6 +32,8 @@ export interface Metrics extends CheckMetrics {
   readonly tokenIssued: (scopes: readonly string[]) => void
   readonly tokenRevoked: (level: string) => void
   readonly adminAuth: (status: 'success' | 'denied' | 'limited') => void
+  /** A validator rejected a credential; `validator` is empty where all abstained. */
+  readonly rejection: (validator: string, reason: DenyReason) => void
   /** An HTTP request to the admin or issuer listener; `endpoint` is a template, never a path. */
   readonly request: (endpoint: string, seconds: number) => void
   /** A check was turned away before it was decoded. */
@@ -74,9 +79,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   const reloads = new CountByLabel('outcome', ['success', 'refused'])
   const issued = new CountByLabel('scope')
-  const revoked = new CountByLabel('level', ['token', 'subject'])
+  const revoked = new CountByLabel('level', ['token', 'subject', 'key'])
   const logins = new CountByLabel('status', ['success', 'denied', 'limited'])
   const faults = new CountByLabel('where')
+  const rejections = new CountByLabels(['validator', 'reason'])
   const endpoints = new Map<string, Durations>()
   const policies = new Map<string, string>()
   let overloads = 0
@@ -98,6 +104,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_tokens_issued_total', 'Tokens minted, by action and resource of their scopes', () => issued.values())
   counter('postern_tokens_revoked_total', 'Revocations by level', () => revoked.values())
   counter('postern_admin_auth_total', 'Admin logins by what became of them', () => logins.values())
+  counter('postern_rejections_total', 'Credentials that a validator rejected, by its name and reason; no name: none admitted it', () =>
+    rejections.values(),
+  )
   counter('postern_faults_total', 'Failures that stopped no request, by where', () => faults.values())
   counter('postern_overloaded_total', 'Checks turned away because too many were in flight, or they had waited too long', () =>
     single(overloads),
@@ -105,6 +114,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_undecodable_total', 'Messages to the check port that were no CheckRequest', () => single(undecodables))
   gauge('postern_in_flight', 'Checks between request and answer', () => single(sources.inFlight?.()))
   gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)), 'min')
+  gauge('postern_api_keys', 'API keys known here, revoked and expired ones of the last 90 days among them', () => single(sources.apiKeys?.()), 'max')
   const feedAge = (): Value[] => {
     const age = sources.feedAgeMs?.()
     return single(age === undefined ? undefined : Number.isFinite(age) ? Math.max(0, age) / 1000 : 0)
@@ -145,6 +155,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     tokenRevoked: (level) => revoked.add(level),
     adminAuth: (status) => logins.add(status),
+    rejection: (validator, reason) => rejections.add(validator, reason),
     request: (endpoint, seconds) => {
       const key = endpoints.has(endpoint) || endpoints.size < mostEndpoints ? endpoint : 'other'
       const durations = endpoints.get(key) ?? new Durations(httpBounds)

@@ -17,13 +17,15 @@ end
 return 1
 `
 
+const algorithms: ReadonlySet<unknown> = new Set<StoredKey['algorithm']>(['ES256', 'RS256'])
+
 function toKey(text: string): StoredKey {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {}
   const ok =
-    isJsonObject(value) && typeof value['kid'] === 'string' && typeof value['privateKey'] === 'string' && value['algorithm'] === 'ES256'
+    isJsonObject(value) && typeof value['kid'] === 'string' && typeof value['privateKey'] === 'string' && algorithms.has(value['algorithm'])
   // To go on without it would be to sign with another key, or to publish fewer than others still use.
   if (!ok) throw new Unavailable('a signing key in Redis cannot be understood')
   return value as unknown as StoredKey

@@ -41,12 +41,12 @@ export function openSqliteFeed(database: DatabaseSync, realm: string, failing: (
       return
     }
     told = Number(rows.at(-1)?.['seq'])
-    const kinds = new Set<'revocations' | 'keys'>()
+    const kinds = new Set<'revocations' | 'keys' | 'api-keys'>()
     for (const row of rows) {
       if (row['realm'] !== realm) continue
       if (row['kind'] === 'label')
         changes.tell({ kind: 'label', source: undefined, resource: String(row['resource']), id: String(row['id']) })
-      else kinds.add(row['kind'] === 'keys' ? 'keys' : 'revocations')
+      else kinds.add(row['kind'] === 'keys' || row['kind'] === 'api-keys' ? row['kind'] : 'revocations')
     }
     for (const kind of kinds) changes.tell({ kind })
   }

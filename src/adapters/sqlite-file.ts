@@ -64,8 +64,30 @@ CREATE TRIGGER audit_decisions_update BEFORE UPDATE ON audit_decisions
   BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
 `
 
+// As revocations: a key that is changed, by whatever hand, gets a new number.
+const version3 = `
+CREATE TABLE api_keys (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
+  validator TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, roles TEXT NOT NULL, scopes TEXT NOT NULL,
+  created_at REAL NOT NULL, created_by TEXT NOT NULL, expires_at REAL, revoked_at REAL, UNIQUE (realm, id));
+CREATE INDEX api_keys_new ON api_keys (realm, seq);
+${changed('api_keys', 'api-keys', 'INSERT')}
+CREATE TRIGGER api_keys_update AFTER UPDATE ON api_keys BEGIN
+  DELETE FROM api_keys WHERE seq = NEW.seq;
+  INSERT INTO api_keys (realm, id, digest, validator, name, owner, roles, scopes, created_at, created_by, expires_at, revoked_at)
+    VALUES (NEW.realm, NEW.id, NEW.digest, NEW.validator, NEW.name, NEW.owner, NEW.roles, NEW.scopes, NEW.created_at,
+      NEW.created_by, NEW.expires_at, NEW.revoked_at); END;
+CREATE TABLE api_keys_used (realm TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (realm, id)) WITHOUT ROWID;
+`
+
+// Proofs of possession that were seen, and secrets that replicas share: nobody keeps them near, so no change of them is told.
+const version4 = `
+CREATE TABLE replays (realm TEXT NOT NULL, key TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (realm, key)) WITHOUT ROWID;
+CREATE INDEX replays_until ON replays (until);
+CREATE TABLE secrets (realm TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (realm, name)) WITHOUT ROWID;
+`
+
 /** What leads from each version to the next; a new file takes every step. */
-const steps: readonly string[] = [version1, version2]
+const steps: readonly string[] = [version1, version2, version3, version4]
 /** `PRAGMA user_version` that this code reads and writes. */
 const schemaVersion = steps.length
 

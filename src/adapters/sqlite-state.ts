@@ -2,6 +2,7 @@ import type { AuditEvent } from '../core/audit-event.ts'
 import { type LabelRecord, type Revocation, type State, type StoredKey, Unavailable } from '../core/ports.ts'
 import { newestOf } from './audit-order.ts'
 import { createAuditQueue } from './audit-queue.ts'
+import { sqliteApiKeys } from './sqlite-api-keys.ts'
 import { openSqliteFeed } from './sqlite-feed.ts'
 import { openDatabase } from './sqlite-file.ts'
 import { openSqliteWriter } from './sqlite-writer.ts'
@@ -34,7 +35,7 @@ function parseLabels(text: unknown): LabelRecord {
 
 const storedKey = (row: Record<string, unknown>): StoredKey => ({
   kid: String(row['kid']),
-  algorithm: 'ES256',
+  algorithm: row['algorithm'] === 'RS256' ? 'RS256' : 'ES256',
   createdAt: Number(row['created_at']),
   activeAt: Number(row['active_at']),
   ...(row['retired_at'] === null ? {} : { retiredAt: Number(row['retired_at']) }),
@@ -63,6 +64,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     'SELECT seq, level, target, at, until FROM revocations WHERE realm = ? AND seq > ? AND +until >= ? ORDER BY seq LIMIT ?',
   )
   const listKeys = database.prepare('SELECT * FROM keys WHERE realm = ? ORDER BY created_at, kid')
+  const readSecret = database.prepare('SELECT value FROM secrets WHERE realm = ? AND name = ?')
   const tailOf = (table: 'audit' | 'audit_decisions') => {
     const statement = database.prepare(`SELECT event FROM ${table} WHERE realm = ? ORDER BY seq DESC LIMIT ?`)
     return (limit: number) =>
@@ -103,7 +105,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       throw failure
     } finally {
       // Whoever waits for the write may then rely on every near copy of this process.
-      if (asked.kind !== 'audit') feed.poll()
+      if (asked.kind !== 'audit' && asked.kind !== 'api-keys-used' && asked.kind !== 'claim') feed.poll()
     }
   }
 
@@ -126,9 +128,17 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       },
       append: async (revocation) => void (await write({ kind: 'revoke', revocation })),
     },
+    apiKeys: sqliteApiKeys({ database, realm, read, write }),
     keys: {
       list: async () => read(() => listKeys.all(realm)).map(storedKey),
       replace: (seen, next) => write({ kind: 'replace', seen, next }),
+    },
+    replays: { claim: (key, until) => write({ kind: 'claim', key, until }) },
+    secrets: {
+      shared: async (name, candidate) => {
+        await write({ kind: 'secret', name, candidate })
+        return String(read(() => readSecret.get(realm, name))?.['value'] ?? candidate)
+      },
     },
     audit: {
       append: audit.append,

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuditEvent } from '../core/audit-event.ts'
-import type { Revocation, StoredKey } from '../core/ports.ts'
+import { type ApiKeyRecord, apiKeyKept, type Revocation, type StoredKey } from '../core/ports.ts'
 import { isDecision } from './audit-order.ts'
 
 /** What is asked of the thread that writes; structured-cloned on its way. */
@@ -9,6 +9,10 @@ export type Write =
   | { readonly kind: 'remove'; readonly resource: string; readonly id: string }
   | { readonly kind: 'revoke'; readonly revocation: Revocation }
   | { readonly kind: 'replace'; readonly seen: readonly string[]; readonly next: readonly StoredKey[] }
+  | { readonly kind: 'api-key'; readonly record: ApiKeyRecord }
+  | { readonly kind: 'api-keys-used'; readonly uses: readonly (readonly [id: string, at: number])[] }
+  | { readonly kind: 'claim'; readonly key: string; readonly until: number }
+  | { readonly kind: 'secret'; readonly name: string; readonly candidate: string }
   | { readonly kind: 'audit'; readonly events: readonly AuditEvent[] }
 
 /** Changes kept for other processes to read; one that fell further behind is told that anything may have changed. */
@@ -31,11 +35,25 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
     'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until WHERE excluded.until > until',
   )
   const forgetRevocations = database.prepare('DELETE FROM revocations WHERE until < ?')
+  const setApiKey = database.prepare(
+    `INSERT INTO api_keys (realm, id, digest, validator, name, owner, roles, scopes, created_at, created_by, expires_at, revoked_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET revoked_at = excluded.revoked_at WHERE revoked_at IS NULL AND excluded.revoked_at IS NOT NULL`,
+  )
+  const ended = 'realm = ? AND min(coalesce(expires_at, 9e99), coalesce(revoked_at, 9e99)) < ?'
+  const forgetUses = database.prepare(`DELETE FROM api_keys_used WHERE realm = ? AND id IN (SELECT id FROM api_keys WHERE ${ended})`)
+  const forgetApiKeys = database.prepare(`DELETE FROM api_keys WHERE ${ended}`)
+  const noteUsed = database.prepare(
+    'INSERT INTO api_keys_used (realm, id, at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)',
+  )
   const listKids = database.prepare('SELECT kid FROM keys WHERE realm = ?')
   const removeKeys = database.prepare('DELETE FROM keys WHERE realm = ?')
   const addKey = database.prepare(
     'INSERT INTO keys (realm, kid, algorithm, created_at, active_at, retired_at, private_key) VALUES (?, ?, ?, ?, ?, ?, ?)',
   )
+  const claim = database.prepare('INSERT INTO replays (realm, key, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const forgetClaims = database.prepare('DELETE FROM replays WHERE until < ?')
+  const addSecret = database.prepare('INSERT INTO secrets (realm, name, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const addEvent = database.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const addDecision = database.prepare('INSERT INTO audit_decisions (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const newestToTrim = database.prepare('SELECT seq FROM audit_decisions WHERE realm = ? ORDER BY seq DESC LIMIT 1 OFFSET ?')
@@ -81,6 +99,25 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
           addKey.run(realm, key.kid, key.algorithm, key.createdAt, key.activeAt, key.retiredAt ?? null, key.privateKey)
         return true
       }
+      case 'api-key': {
+        const { id, digest, validator, name, owner, roles, scopes, createdAt, createdBy, expiresAt, revokedAt } = write.record
+        const [roleList, scopeList] = [JSON.stringify(roles), JSON.stringify(scopes)]
+        const before = Date.now() / 1000 - apiKeyKept
+        forgetUses.run(realm, realm, before)
+        forgetApiKeys.run(realm, before)
+        const times = [expiresAt ?? null, revokedAt ?? null] as const
+        setApiKey.run(realm, id, digest, validator, name, owner, roleList, scopeList, createdAt, createdBy, ...times)
+        return true
+      }
+      case 'api-keys-used':
+        for (const [id, at] of write.uses) noteUsed.run(realm, id, at)
+        return true
+      case 'claim':
+        // First, so that one that has expired can be claimed again.
+        forgetClaims.run(Date.now() / 1000)
+        return claim.run(realm, write.key, write.until).changes > 0
+      case 'secret':
+        return addSecret.run(realm, write.name, write.candidate).changes > 0
       case 'audit':
         for (const event of write.events) {
           if (isDecision(event)) added += Number(addDecision.run(realm, event.id, JSON.stringify(event)).changes)

@@ -1,24 +1,9 @@
-import { createPrivateKey, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SignJWT } from 'jose'
 import { readJsonObject } from '../core/json.ts'
+import { authenticate, type ClientAuth } from './client-auth.ts'
 import { type HttpAnswer, HttpFailure, openHttpClient } from './http-client.ts'
 import { type Asked, checkAnswer, errorCode, type StsAnswer } from './sts-answer.ts'
 import { type BreakerOptions, type BreakerState, breaker } from './sts-breaker.ts'
-
-/** How the client proves itself at the token endpoint. Secrets are read anew for each call, since they may be rotated. */
-export type ClientAuth =
-  /** client_secret_basic (RFC 6749, section 2.3.1). */
-  | { readonly method: 'secret'; readonly secret: () => string }
-  /** private_key_jwt (RFC 7523, section 2.2); PKCS #8 PEM. */
-  | {
-      readonly method: 'private_key_jwt'
-      readonly key: () => string
-      readonly kid?: string
-      readonly alg?: 'RS256' | 'PS256' | 'ES256' | 'EdDSA'
-    }
-  /** Mutual TLS (RFC 8705, section 2); PEM. */
-  | { readonly method: 'mtls'; readonly cert: () => string; readonly key: () => string }
 
 export interface StsClientOptions {
   /** Name under `sts`, for messages. */
@@ -48,7 +33,6 @@ export interface StsClient {
 
 const grant = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const accessToken = 'urn:ietf:params:oauth:token-type:access_token'
-const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 /** Milliseconds before the one retry: between these two. */
 const retryPause = { least: 25, most: 100 }
 
@@ -71,7 +55,7 @@ export function openStsClient(options: StsClientOptions): StsClient {
       audience: asked.audience,
       ...(asked.scope.length > 0 && { scope: asked.scope.join(' ') }),
     })
-    const headers = await authenticate(options, form)
+    const headers = await authenticate({ auth, clientId: options.clientId, server: options.tokenEndpoint }, form)
     return http.call(options.tokenEndpoint, { method: 'POST', headers, body: form.toString() })
   }
 
@@ -141,34 +125,3 @@ const worthRetrying = (outcome: HttpAnswer | HttpFailure): boolean =>
   outcome instanceof HttpFailure
     ? outcome.fault === 'network' || outcome.fault === 'timeout'
     : outcome.status >= 500 || outcome.status === 429
-
-/** Adds what proves the client: to the form, or as a header. */
-async function authenticate({ auth, clientId, tokenEndpoint }: StsClientOptions, form: URLSearchParams): Promise<Record<string, string>> {
-  const headers: Record<string, string> = { 'content-type': 'application/x-www-form-urlencoded' }
-  if (auth.method === 'secret') {
-    // Each half is form-encoded before the two are joined (RFC 6749, section 2.3.1).
-    const pair = `${formEncode(clientId)}:${formEncode(auth.secret())}`
-    return { ...headers, authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
-  }
-  form.set('client_id', clientId)
-  if (auth.method === 'private_key_jwt') {
-    const key = createPrivateKey(auth.key())
-    const alg = auth.alg ?? defaultAlgorithm(key.asymmetricKeyType)
-    const assertion = await new SignJWT({})
-      .setProtectedHeader({ alg, typ: 'JWT', ...(auth.kid !== undefined && { kid: auth.kid }) })
-      .setIssuer(clientId)
-      .setSubject(clientId)
-      .setAudience(tokenEndpoint)
-      .setJti(randomUUID())
-      .setIssuedAt()
-      .setExpirationTime('60s')
-      .sign(key)
-    form.set('client_assertion_type', assertionType)
-    form.set('client_assertion', assertion)
-  }
-  return headers
-}
-
-const formEncode = (text: string): string => new URLSearchParams({ '': text }).toString().slice(1)
-
-const defaultAlgorithm = (type: string | undefined): string => (type === 'rsa' ? 'RS256' : type === 'ed25519' ? 'EdDSA' : 'ES256')

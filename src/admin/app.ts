@@ -2,10 +2,12 @@ import { Hono } from 'hono'
 import { routePath } from 'hono/route'
 import { Unavailable } from '../core/ports.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
+import { addApiKeys } from './api-keys.ts'
 import { authenticate, demand } from './authenticate.ts'
 import { checkHost } from './hosts.ts'
 import { addKeys, showKey } from './keys.ts'
 import { addLogin } from './login.ts'
+import { addPageTokens } from './page-tokens.ts'
 import type { AdminOptions } from './ports.ts'
 import { addResources } from './resources.ts'
 import { addRevocations } from './revocations.ts'
@@ -52,8 +54,10 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   })
   addResources(app, options)
   addRevocations(app, options)
+  addApiKeys(app, options)
   addKeys(app, options)
   addTokens(app, options)
+  addPageTokens(app, options)
   return app
 }
 

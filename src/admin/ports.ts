@@ -1,5 +1,5 @@
-import type { Admin, EdgeToken, KeyInfo, Minted } from '../core/issuer.ts'
-import type { AuditSink, LabelStore, RevocationStore, Soon } from '../core/ports.ts'
+import type { Admin, EdgeToken, KeyInfo, Minted, PageToken } from '../core/issuer.ts'
+import type { ApiKeyRecord, AuditSink, LabelStore, RevocationStore, Soon } from '../core/ports.ts'
 import type { IdPattern } from '../core/route.ts'
 import type { Readiness, StatusReport } from './status.ts'
 
@@ -17,6 +17,16 @@ export interface IssuerPort {
   readonly rotateKeys: (options: { readonly now: boolean }) => Promise<string>
 }
 
+/** Page tokens, by which the operator page asks agents. */
+export interface PagePort {
+  /** Whether the policy in force has a validator for them. */
+  readonly admitted: () => boolean
+  /** Of the policy in force: what such a token may carry. */
+  readonly roles: () => ReadonlySet<string>
+  /** @throws {Unavailable} */
+  readonly mint: (token: PageToken) => Soon<Minted>
+}
+
 /** What an admin request costs and does, counted. */
 export interface AdminMetrics {
   readonly adminAuth: (status: 'success' | 'denied' | 'limited') => void
@@ -27,6 +37,38 @@ export interface AdminMetrics {
   readonly contentType: string
 }
 
+/** All API keys of the realm, and how they change. */
+export interface ApiKeys {
+  /** A new key, or one that is revoked: durable, and in force here, when it resolves. @throws {Unavailable} */
+  readonly put: (key: ApiKeyRecord) => Promise<void>
+  /** @throws {Unavailable} */
+  readonly byId: (id: string) => Promise<ApiKeyRecord | undefined>
+  readonly all: () => Iterable<ApiKeyRecord>
+  /** Seconds since the epoch. @throws {Unavailable} */
+  readonly lastUsed: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>
+  /** Whether all keys in force are known here. */
+  readonly trusted: () => boolean
+}
+
+/** A validator that admits API keys. */
+export interface ApiKeyValidator {
+  readonly name: string
+  /** Stands before each owner. */
+  readonly namespace: string
+  readonly defaultRole: string | undefined
+  /** undefined: any role. */
+  readonly mayAssert: ReadonlySet<string> | undefined
+}
+
+/** What the policy in force says of API keys. */
+export interface ApiKeysPort {
+  /** undefined where no validator admits any. */
+  readonly list: () => ApiKeys | undefined
+  readonly validators: () => readonly ApiKeyValidator[]
+  /** Names of the policy's roles. */
+  readonly roles: () => readonly string[]
+}
+
 export interface AdminOptions {
   readonly realm: string
   /** Host names (lower case, without port) under which the listener is reached; undefined: any (a unix socket). See hosts.ts. */
@@ -34,6 +76,8 @@ export interface AdminOptions {
   /** `admin.secret`, read anew each time; undefined where it is not configured. */
   readonly secret: () => string | undefined
   readonly issuer: IssuerPort | undefined
+  /** Absent: nothing mints page tokens. */
+  readonly pages?: PagePort | undefined
   /** SPIFFE IDs that may use the owner API and see the status (`listen.admin.tls.allow`). */
   readonly workloads: ReadonlySet<string>
   readonly labels: LabelStore
@@ -42,6 +86,7 @@ export interface AdminOptions {
   /** Patterns that ids of a resource kind may match besides the usual one: `id_pattern` of the routes in force. */
   readonly idPatterns: (resource: string) => readonly IdPattern[]
   readonly revocations: Pick<RevocationStore, 'append'>
+  readonly apiKeys: ApiKeysPort
   readonly audit: Pick<AuditSink, 'commit'>
   readonly metrics: AdminMetrics
   readonly status: () => Soon<StatusReport>

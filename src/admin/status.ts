@@ -47,6 +47,8 @@ export interface StatusReport {
   /** Milliseconds since the change feed was heard; null where nobody else can change state. */
   readonly feed: { readonly age_ms: number | null; readonly trusted: boolean }
   readonly keys: readonly KeyInfo[]
+  /** Absent where no validator admits API keys. `trusted`: whether it is known which are in force. */
+  readonly api_keys?: { readonly known: number; readonly trusted: boolean }
   /** Absent where one process does everything. */
   readonly workers?: readonly WorkerStatus[]
   readonly breakers: Readonly<Record<string, string>>

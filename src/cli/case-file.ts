@@ -29,6 +29,16 @@ const token = z.strictObject({
   validator: z.string(),
   claims: json.optional(),
   header: json.optional(),
+  /** For a validator of type api-keys. */
+  key: z
+    .strictObject({
+      owner: z.string().optional(),
+      roles: z.array(z.string()).optional(),
+      scopes: z.array(z.string()).optional(),
+      expires_at: time.optional(),
+      status: z.enum(['active', 'revoked', 'unknown']).optional(),
+    })
+    .optional(),
   forged: z.boolean().optional(),
   /** bearer (default), dpop, basic:USER, header:NAME, cookie:NAME, query, websocket */
   in: z
@@ -112,7 +122,7 @@ export async function readCases(file: string): Promise<CaseFile> {
     throw new CommandFailed(2, `${file}: cannot be read (${systemCode(cause)})`)
   }
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines })
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' })
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset)
     return `${file}:${line}:${col}`

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../compose.ts'
+import { apiKeyCommand } from './api-key.ts'
 import { explainCommand } from './explain.ts'
 import { initCommand } from './init.ts'
 import { CommandFailed, type Io } from './io.ts'
@@ -23,6 +24,7 @@ const commands = [
   ownerCommand,
   keyCommand,
   tokenCommand,
+  apiKeyCommand,
   revokeCommand,
   initCommand,
 ]

@@ -8,7 +8,7 @@ export function revokeCommand(program: Command, io: Io): void {
     .command('revoke')
     .description('refuse what was issued up to now')
     .addArgument(new Argument('<level>', 'what the target is').choices(['token', 'agent', 'task', 'chain', 'subject', 'client', 'key']))
-    .argument('<target>', 'jti of the token, or the subject')
+    .argument('<target>', 'jti of the token, the subject, or the id of the key')
   withAdmin(command, io).action(async (level: string, target: string, options: AdminOptions) => {
     const answer = await (await openAdmin(options, io)).call('POST', '/v1/revoke', { level, target })
     if (options.json) printJson(io, answer)

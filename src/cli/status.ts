@@ -17,7 +17,7 @@ const workerText = (worker: JsonObject): string =>
   ].join(', ')
 
 function show(io: Io, status: JsonObject): void {
-  const { state, feed, breakers } = status
+  const { state, feed, breakers, api_keys: apiKeys } = status
   const at = isJsonObject(state) ? state : {}
   const rows = [
     ['ready', status['ready'] === true ? 'yes' : 'NO'],
@@ -37,6 +37,9 @@ function show(io: Io, status: JsonObject): void {
           ],
         ]
       : []),
+    ...(isJsonObject(apiKeys)
+      ? [['api keys', `${text(apiKeys['known'])} known${apiKeys['trusted'] === true ? '' : ', NOT TRUSTED'}`]]
+      : []),
     ...objects(status['workers']).map((worker) => [`worker ${text(worker['worker'])}`, workerText(worker)]),
     ...Object.entries(isJsonObject(breakers) ? breakers : {}).map(([name, breaker]) => [`sts ${name}`, `breaker ${text(breaker)}`]),
     ...objects(status['keys']).map((key) => [`key ${text(key['kid'])}`, `${text(key['algorithm'])}, ${text(key['state'])}`]),
@@ -44,8 +47,15 @@ function show(io: Io, status: JsonObject): void {
   io.out(table(undefined, rows))
   const conditions = objects(status['conditions'])
   if (conditions.length > 0) {
-    const lines = conditions.map((c) => [text(c['type']), text(c['subject']), text(c['status']), text(c['reason']), text(c['message'])])
-    io.out(`\n${table(['CONDITION', 'OF', 'STATUS', 'REASON', 'MESSAGE'], lines)}`)
+    const lines = conditions.map((c) => [
+      text(c['type']),
+      text(c['subject']),
+      text(c['status']),
+      text(c['lastTransitionTime']),
+      text(c['reason']),
+      text(c['message']),
+    ])
+    io.out(`\n${table(['CONDITION', 'OF', 'STATUS', 'SINCE', 'REASON', 'MESSAGE'], lines)}`)
   }
   for (const id of texts(status['unenforced'])) io.out(`\nNOT ENFORCED: denials of the route ${id} are let through\n`)
   for (const warning of texts(status['warnings'])) io.out(`warning: ${warning}\n`)

@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs'
 import type { Metrics } from '../adapters/metrics.ts'
 import { createAdminApp } from '../admin/app.ts'
 import { hostsOf } from '../admin/hosts.ts'
-import type { AdminOptions, IssuerPort } from '../admin/ports.ts'
+import type { AdminOptions, IssuerPort, PagePort } from '../admin/ports.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
 import { type State, Unavailable } from '../core/ports.ts'
 import { parseListenAddress } from '../wire/listener.ts'
+import { apiKeysPort } from './api-keys.ts'
+import { admitsPages } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
 import type { Rulings } from './rulings.ts'
 
@@ -29,12 +31,14 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
     hosts: listen && hostNames(listen),
     secret: () => loaded().settings.admin.secret?.read(),
     issuer: issuer && issuerPort(issuer, rulings, loaded),
+    pages: issuer && pagePort(issuer, loaded),
     workloads: new Set(listen?.tls.mode === 'mtls' ? listen.tls.allow : []),
     labels: state.labels,
     ownerLabel: () => loaded().policy.ownerLabel,
     idPatterns: (resource) =>
       loaded().policy.routes.routes.flatMap(({ owner }) => (owner && owner.resource === resource ? [owner.idPattern] : [])),
     revocations: { append: (revocation) => rulings.revoke(revocation) },
+    apiKeys: apiKeysPort(rulings.apiKeys, loaded),
     audit: state.audit,
     metrics,
     status,
@@ -50,6 +54,14 @@ function hostNames({ address, tls }: NonNullable<Settings['listen']['admin']>): 
   const at = parseListenAddress(address)
   if (at.kind === 'unix') return undefined
   return hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
+}
+
+function pagePort({ pages }: IssuerParts, loaded: () => Loaded): PagePort {
+  return {
+    admitted: () => admitsPages(loaded().settings),
+    roles: () => new Set(Object.keys(loaded().settings.roles)),
+    mint: pages.mint,
+  }
 }
 
 function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, rulings: Rulings, loaded: () => Loaded): IssuerPort {

@@ -1,5 +1,6 @@
 import { encryptedKeyStore, KeyCipherError, keyCipher, readEncryptionKey } from '../adapters/key-cipher.ts'
 import type { Metrics } from '../adapters/metrics.ts'
+import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
 import { clockSkew } from '../core/jwt.ts'
 import { type State, Unavailable } from '../core/ports.ts'
@@ -7,8 +8,11 @@ import { StartRefused } from '../core/start-refused.ts'
 import { adminTokens } from '../issuer/admin-token.ts'
 import { issuerEndpoints } from '../issuer/endpoints.ts'
 import { type KeyRing, openKeyRing } from '../issuer/key-ring.ts'
+import { keySet } from '../issuer/key-set.ts'
 import { createMint, type Mint } from '../issuer/mint.ts'
-import { UnreadableKey } from '../issuer/signing-key.ts'
+import { isPageKey, UnreadableKey } from '../issuer/signing-key.ts'
+import { createPageKeys, type PageKeys } from './page-keys.ts'
+import { composeProtectedResource } from './protected-resource.ts'
 
 /** The issuer's parts, as other parts use them. Until state gave keys, everything that needs one is unavailable. */
 export interface IssuerParts {
@@ -17,6 +21,7 @@ export interface IssuerParts {
   readonly mint: Mint
   readonly keys: Pick<KeyRing, 'find'>
   readonly verifyAdmin: ReturnType<typeof adminTokens>
+  readonly pages: PageKeys
   /** undefined until state gave keys. */
   readonly ring: () => KeyRing | undefined
   readonly close: () => void
@@ -45,16 +50,18 @@ export async function openIssuer(
   const url = issuerUrl(settings)
   const { encryption_key, publish_before, rotate_every } = settings.issuer.keys
   const cipher = encryption_key && keyCipher(encryptionKey(encryption_key.read()))
+  const store = cipher ? encryptedKeyStore(state.keys, cipher) : state.keys
+  const rotateEveryMs = rotates ? rotate_every : Number.POSITIVE_INFINITY
   let ring: KeyRing | undefined
   let closed = false
   let timer: NodeJS.Timeout | undefined
 
   const open = async (): Promise<void> => {
     const opened = await openKeyRing({
-      store: cipher ? encryptedKeyStore(state.keys, cipher) : state.keys,
+      store: keySet(store, (key) => !isPageKey(key)),
       feed: state.feed,
       publishBeforeMs: publish_before,
-      rotateEveryMs: rotates ? rotate_every : Number.POSITIVE_INFINITY,
+      rotateEveryMs,
       keepForMs: rotates ? keepKeysMs : Number.POSITIVE_INFINITY,
       fault: onFault,
     })
@@ -87,8 +94,10 @@ export async function openIssuer(
   const keys: IssuerParts['keys'] = {
     find: (kid, alg) => ring?.find(kid, alg) ?? { kind: 'unavailable', detail: 'the signing keys have not been loaded from state yet' },
   }
+  const pages = createPageKeys({ issuer: url, store, feed: state.feed, rotateEveryMs, onFault })
   return {
     url,
+    pages,
     mint: createMint({
       issuer: url,
       signer: { sign: (payload, typ) => ready().sign(payload, typ) },
@@ -99,6 +108,7 @@ export async function openIssuer(
     ring: () => ring,
     close: () => {
       closed = true
+      pages.close()
       clearTimeout(timer)
       ring?.close()
     },
@@ -114,11 +124,17 @@ function encryptionKey(text: string): Buffer {
 }
 
 /** What the issuer listener serves; undefined where the policy names none. */
-export function composeEndpoints({ url, ring }: IssuerParts, { listen }: Settings, metrics: Pick<Metrics, 'request'>) {
+export function composeEndpoints(
+  { url, ring }: IssuerParts,
+  { listen }: Settings,
+  loaded: () => Loaded,
+  metrics: Pick<Metrics, 'request'>,
+) {
   if (!listen.issuer) return undefined
   return issuerEndpoints({
     issuer: url,
     jwks: () => ring()?.jwks() ?? { keys: [] },
+    protectedResource: composeProtectedResource(loaded, url),
     tls: listen.issuer.tls.mode !== 'none',
     observe: metrics.request,
   })

@@ -26,6 +26,7 @@ export const metricSources = (parts: Measured, isWorker: boolean): MetricSources
   },
   breakers: () => (parts.rulings ? breakersOf(parts.rulings) : {}),
   feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
+  apiKeys: () => parts.rulings?.apiKeys()?.size(),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,
   workers: () => (isWorker ? undefined : (parts.crew?.counts() ?? { alive: 1, restarts: 0 })),

@@ -1,6 +1,7 @@
 import type { Settings } from '../config/schema.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Request } from '../core/request.ts'
+import type { OfflineApiKeys } from './offline-api-keys.ts'
 import { assumeSigned, type CaseToken, makeToken, type OfflineKeys, verifiedByEnvoy } from './offline-tokens.ts'
 
 /** A request that never was. */
@@ -23,14 +24,21 @@ export interface OfflineRequest {
 }
 
 /** The request as Envoy would ask about it. */
-export async function offlineRequest(settings: Settings, keys: OfflineKeys, input: OfflineRequest): Promise<Request> {
+export async function offlineRequest(
+  settings: Settings,
+  keys: OfflineKeys & { readonly apiKeys: OfflineApiKeys },
+  input: OfflineRequest,
+): Promise<Request> {
   const token =
     typeof input.token === 'object'
       ? await makeToken(settings, keys, input.token, input.now)
       : input.token && (await assumeSigned(input.token, keys))
   const headers = [...input.headers]
+  // Envoy always says it.
+  if (!headers.some(([name]) => name === 'x-forwarded-proto')) headers.push(['x-forwarded-proto', 'https'])
+  const scheme = headers.some(([name]) => name === 'dpop') ? 'dpop' : 'bearer'
   const path =
-    token === undefined ? input.path : present(token, (typeof input.token === 'object' && input.token.in) || 'bearer', headers, input.path)
+    token === undefined ? input.path : present(token, (typeof input.token === 'object' && input.token.in) || scheme, headers, input.path)
   const presented = headers.filter(([name]) => name === 'authorization').map(([, value]) => value)
   const forged = typeof input.token === 'object' && input.token.forged === true
   const assumed = presented.length === 1 && !forged ? verifiedByEnvoy(settings, presented[0]!.replace(/^(?:Bearer|DPoP) /, '')) : {}

@@ -4,18 +4,22 @@ import type { Settings } from '../config/schema.ts'
 import type { JsonObject } from '../core/json.ts'
 import { isSignatureAlgorithm, type SignatureAlgorithm } from '../core/jws.ts'
 import { parseJwt } from '../core/jwt.ts'
+import { managementPlane, maxPageLife, pageAlgorithm, pageAudience, pageType } from '../core/management-plane.ts'
 import type { VerificationKeys } from '../core/verification-keys.ts'
 import { issuerUrl } from './issuer.ts'
+import type { CaseKey, OfflineApiKeys } from './offline-api-keys.ts'
 
 /** A credential as a case writes it: claims, from which a token is made that the validator would verify. */
 export interface CaseToken {
-  /** Name of an oidc or postern validator. */
+  /** Name of an oidc, postern or api-keys validator, or management-plane for a page token. */
   readonly validator: string
   /** Merged over `iss`, `aud`, `iat`, `exp` (in 5 minutes) and `sub`; null leaves a claim out. */
   readonly claims?: JsonObject | undefined
   /** Merged over `alg`, `kid` and `typ`; null leaves a member out. */
   readonly header?: JsonObject | undefined
-  /** Breaks the signature. */
+  /** For a validator of type api-keys. */
+  readonly key?: CaseKey | undefined
+  /** Breaks the signature, or the checksum of a key. */
   readonly forged?: boolean | undefined
   /** How it is presented: `bearer` (default), `dpop`, `basic:USER`, `header:NAME`, `cookie:NAME`, `query` or `websocket`. */
   readonly in?: string | undefined
@@ -61,19 +65,35 @@ export function offlineKeys(): OfflineKeys {
 }
 
 /** Makes the token of a case. @param now milliseconds since the epoch */
-export async function makeToken(settings: Settings, { sign }: OfflineKeys, token: CaseToken, now: number): Promise<string> {
-  const entry = settings.identity.find(({ name }) => name === token.validator)
-  if (!entry || (entry.type !== 'oidc' && entry.type !== 'postern')) {
-    throw new TypeError(`token.validator: expected the name of an oidc or postern validator, not "${token.validator}"`)
-  }
+export async function makeToken(
+  settings: Settings,
+  { sign, apiKeys }: OfflineKeys & { readonly apiKeys: OfflineApiKeys },
+  token: CaseToken,
+  now: number,
+): Promise<string> {
   const seconds = Math.floor(now / 1000)
+  const make = async (header: JsonObject, payload: JsonObject): Promise<string> => {
+    const made = await sign(without({ kid, ...header, ...token.header }), without({ iat: seconds, ...payload, ...token.claims }))
+    return token.forged ? `${made.slice(0, -8)}AAAAAAAA` : made
+  }
+  if (token.validator === managementPlane) {
+    const header = { alg: pageAlgorithm, typ: pageType }
+    return make(header, { iss: issuerUrl(settings), aud: pageAudience, exp: seconds + maxPageLife, sub: 'admin' })
+  }
+  const entry = settings.identity.find(({ name }) => name === token.validator)
+  if (entry?.type === 'api-keys') {
+    const key = apiKeys.make(entry.name, token.key ?? {}, now)
+    return token.forged ? key.slice(0, -1) : key
+  }
+  if (!entry || (entry.type !== 'oidc' && entry.type !== 'postern')) {
+    throw new TypeError(
+      `token.validator: expected the name of an oidc, postern or api-keys validator, or management-plane, not "${token.validator}"`,
+    )
+  }
   const own = entry.type === 'postern'
-  const alg = own ? 'ES256' : entry.algorithms[0]!
-  const header = without({ alg, kid, typ: own ? 'at+jwt' : 'JWT', ...token.header })
+  const header = { alg: own ? 'ES256' : entry.algorithms[0]!, typ: own ? 'at+jwt' : 'JWT' }
   const iss = own ? issuerUrl(settings) : entry.issuer
-  const payload = without({ iss, aud: [entry.audience].flat()[0]!, iat: seconds, exp: seconds + 300, sub: 'alice', ...token.claims })
-  const made = await sign(header, payload)
-  return token.forged ? `${made.slice(0, -8)}AAAAAAAA` : made
+  return make(header, { iss, aud: [entry.audience].flat()[0]!, exp: seconds + 300, sub: 'alice' })
 }
 
 /**

@@ -12,15 +12,17 @@ import type { AuditEvent } from '../core/audit-event.ts'
 import type { Facts, StageName } from '../core/facts.ts'
 import { ownerLabelValue } from '../core/ownership.ts'
 import { type LabelReader, type Revocation, Unavailable } from '../core/ports.ts'
-import { createProof } from '../identity/proof.ts'
+import type { Prove } from '../core/proof.ts'
 import { createMint } from '../issuer/mint.ts'
 import { createKey, load, signCompact } from '../issuer/signing-key.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeValidators } from './identity.ts'
 import { issuerUrl } from './issuer.ts'
+import { offlineApiKeys } from './offline-api-keys.ts'
 import { type OfflineRequest, offlineRequest } from './offline-request.ts'
 import { offlineKeys } from './offline-tokens.ts'
 import { Pool } from './pool.ts'
+import { composeProof, type ProofNeeds } from './proof.ts'
 import { composeRuling } from './ruling.ts'
 
 /** A request that never was, and what state would hold. */
@@ -57,6 +59,7 @@ export interface OfflineResult {
 export async function decideOffline(loaded: Loaded, input: OfflineInput): Promise<OfflineResult> {
   const { settings, policy } = loaded
   const keys = offlineKeys()
+  const apiKeys = offlineApiKeys(input.down.includes('state'))
   const ran: StageName[] = []
   const rejections: Rejection[] = []
   const audit: AuditEvent[] = []
@@ -70,14 +73,15 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     maxStalenessMs: settings.revocation.max_staleness,
   })
   const near = nearLabels(loaded, input)
-  const issuer = { url: issuerUrl(settings), keys: noKeys }
+  const issuer = { url: issuerUrl(settings), keys: noKeys, pages: { begin: () => {}, keys: noKeys } }
+  const secrets: ProofNeeds['secrets'] = new Pool((secret) => secret.then(({ close }) => close()))
   const ruling = composeRuling({
     policy,
-    validators: composeValidators(settings, { jwks: new Pool(() => {}), issuer, keys: keys.keys }),
+    validators: composeValidators(settings, { jwks: new Pool(() => {}), issuer, apiKeys, keys: keys.keys }),
     revocations: input.down.includes('state') ? { check: () => 'clear' } : revocations,
     owners: near,
     tokens: tokensOf(loaded, input),
-    prove: createProof(),
+    prove: await offlineProof(loaded, { state, secrets }, input),
     clock: { due: () => true, ran: (stage) => ran.push(stage), waited: (stage) => ran.push(stage) },
     onRejection: (rejection) => rejections.push(rejection),
   })
@@ -96,7 +100,7 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     clock: () => input.now,
   })
   try {
-    const request = await offlineRequest(settings, keys, input)
+    const request = await offlineRequest(settings, { ...keys, apiKeys }, input)
     const answer = await check(request, settings.check.max_deadline)
     const { facts, detail } = seen[0]!
     return { answer, facts, ran, detail, rejections, audit }
@@ -104,8 +108,15 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
     trail.close()
     near.close()
     revocations.close()
+    await secrets.close()
     await state.close()
   }
+}
+
+/** A proof holds the hash of the token as it was, and offline a token is signed anew. */
+async function offlineProof({ settings }: Loaded, needs: ProofNeeds, { token }: OfflineInput): Promise<Prove> {
+  const prove = await composeProof(settings, needs)
+  return (demand) => prove(typeof token === 'string' && demand.token !== '' ? { ...demand, token } : demand)
 }
 
 /** The issuer's own ring is not asked: {@link offlineKeys} stand for it too. */

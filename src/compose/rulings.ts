@@ -1,19 +1,23 @@
+import type { ApiKeyList } from '../adapters/api-key-list.ts'
 import { downstreamTokens } from '../adapters/downstream-tokens.ts'
+import type { Introspection } from '../adapters/introspection.ts'
 import type { JsonSource } from '../adapters/json-source.ts'
 import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import type { NearCache } from '../adapters/near-cache.ts'
 import { openRevocationList, type RevocationList } from '../adapters/revocation-list.ts'
+import type { SharedSecret } from '../adapters/shared-secret.ts'
 import type { BreakerState } from '../adapters/sts-breaker.ts'
 import type { StsClient } from '../adapters/sts-client.ts'
 import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Loaded } from '../config/read.ts'
 import { type OwnerLookup, type Revocation, type State, Unavailable } from '../core/ports.ts'
-import { createProof } from '../identity/proof.ts'
 import type { Rejection } from '../stages/identify.ts'
+import { composeApiKeys } from './api-keys.ts'
 import { composeValidators } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
 import { Pool } from './pool.ts'
+import { composeProof } from './proof.ts'
 import { composeRuling } from './ruling.ts'
 import { composeOwners } from './sources.ts'
 import { composeTokens } from './tokens.ts'
@@ -27,6 +31,8 @@ export interface RulingsNeeds {
   readonly onRejection: (rejection: Rejection) => void
   /** Told after each fetch of an issuer's keys. */
   readonly onKeys?: ((condition: JwksCondition) => void) | undefined
+  /** Told of a changed shared token that cannot be used. */
+  readonly onSharedToken?: ((validator: string, detail: string) => void) | undefined
   /** undefined: the source answers again. */
   readonly onSourceFault: (source: string, fault: string | undefined) => void
 }
@@ -40,6 +46,9 @@ export interface Rulings {
   /** Whether a token was revoked by its id. @throws {Unavailable} where that cannot be known */
   readonly isRevoked: (tokenId: string) => boolean
   readonly jwks: () => readonly Jwks[]
+  readonly introspections: () => readonly Introspection[]
+  /** undefined where no validator admits any. */
+  readonly apiKeys: () => ApiKeyList | undefined
   readonly sources: () => ReadonlyMap<string, JsonSource>
   readonly tokens: ReturnType<typeof downstreamTokens>
   readonly owners: { readonly hits: () => number; readonly misses: () => number; readonly size: () => number }
@@ -50,14 +59,18 @@ export interface Rulings {
 export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<Rulings> {
   const { state, issuer } = needs
   const jwks = new Pool<Jwks>((keys) => keys.close())
+  const introspections = new Pool<Introspection>((asked) => asked.close())
   const sts = new Pool<StsClient>((client) => client.close())
   const json = new Pool<Promise<JsonSource>>((source) => source.then(({ close }) => close()))
   const nears = new Pool<NearCache>((cache) => cache.close())
   const lists = new Pool<Promise<RevocationList>>((list) => list.then(({ close }) => close()))
+  const secrets = new Pool<Promise<SharedSecret>>((secret) => secret.then(({ close }) => close()))
+  const keyLists = new Pool<Promise<ApiKeyList>>((list) => list.then(({ close }) => close()))
   const tokens = downstreamTokens({ settings: composeTokens(first.settings, issuer, sts, needs.onMinted) })
   let sources: ReadonlyMap<string, JsonSource> = new Map()
   let near: NearCache | undefined
   let list: RevocationList | undefined
+  let keyList: ApiKeyList | undefined
   let hits = 0
   let misses = 0
 
@@ -79,25 +92,29 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   }
 
   const build = async ({ settings, policy }: Loaded): Promise<() => Ruling> => {
-    const validators = composeValidators(settings, { jwks, issuer, onKeys: needs.onKeys })
+    const onRevoked = (id: string) => tokens.purge(({ tokenId }) => tokenId === id)
+    const apiKeys = await composeApiKeys(settings, { state, lists: keyLists, onRevoked })
+    const { onKeys, onSharedToken } = needs
+    const validators = composeValidators(settings, { jwks, introspections, issuer, apiKeys, onKeys, onSharedToken })
     const making = composeTokens(settings, issuer, sts, needs.onMinted)
     const { max_staleness } = settings.revocation
     const revocations = await lists.get(String(max_staleness), () => openList(max_staleness))
     const owners = await composeOwners(settings, { state, json, near: nears, onFault: needs.onSourceFault })
+    const prove = await composeProof(settings, { state, secrets })
     return () => {
       tokens.configure(making)
       sources = owners.sources
       near = owners.near
       list = revocations
+      keyList = apiKeys
       const { clock, onRejection } = needs
       return composeRuling({ policy, validators, prove, revocations, owners: counted(owners.near), tokens, clock, onRejection })
     }
   }
 
-  const prove = createProof()
   let ruling = (await build(first))()
   const sweep = (): void => {
-    for (const pool of [jwks, sts, json, nears, lists]) pool.sweep()
+    for (const pool of [jwks, introspections, sts, json, nears, lists, keyLists, secrets]) pool.sweep()
   }
   sweep()
 
@@ -116,11 +133,13 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
       return answer === 'revoked'
     },
     jwks: () => jwks.values(),
+    introspections: () => introspections.values(),
+    apiKeys: () => keyList,
     sources: () => sources,
     tokens,
     owners: { hits: () => hits, misses: () => misses, size: () => near?.size() ?? 0 },
     close: async () => {
-      for (const pool of [jwks, sts, nears, lists, json]) await pool.close()
+      for (const pool of [jwks, introspections, sts, nears, lists, keyLists, secrets, json]) await pool.close()
     },
   }
 }

@@ -30,6 +30,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
   const fault = state.fault()
   const age = performance.now() - state.feed.heardAt()
   const reloadFault = inForce.reloadFault()
+  const apiKeys = rulings.apiKeys()
   return {
     version: needs.version,
     realm: settings.realm,
@@ -42,6 +43,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
     state: { kind: state.kind, up: fault === undefined, ...(fault === undefined ? {} : { fault }), durability: durability[state.kind] },
     feed: { age_ms: Number.isFinite(age) ? Math.round(age) : null, trusted: age <= feedTrustMs },
     keys: needs.issuer?.ring()?.list() ?? [],
+    ...(apiKeys ? { api_keys: { known: apiKeys.size(), trusted: apiKeys.trusted() } } : {}),
     ...(needs.crew ? { workers: needs.crew.status() } : {}),
     breakers: breakersOf(rulings),
     unenforced: policy.routes.routes.filter(({ enforce }) => !enforce).map(({ id }) => id),
@@ -55,6 +57,10 @@ function conditions({ rulings, issuer }: StatusNeeds): Condition[] {
     const { issuer: subject, ageSeconds, ...condition } = keys.condition()
     return { ...condition, subject, age_seconds: ageSeconds ?? null }
   })
+  for (const asked of rulings.introspections()) {
+    const { issuer: subject, ...condition } = asked.condition()
+    found.push({ ...condition, subject })
+  }
   for (const [name, source] of rulings.sources()) {
     const fault = source.fault()
     found.push({

@@ -10,6 +10,8 @@ export interface CrewOptions {
   readonly command: WorkerCommand
   /** What no worker may disagree with (`unchangingOf`). */
   readonly unchanging: string
+  /** Of the fingerprints of credentials; see `createFingerprint`. */
+  readonly fingerprintKey: string
   readonly log: Pick<Logger, 'error'>
   /** For tests: milliseconds between questions for a sign of life; 5 s. */
   readonly pingEveryMs?: number
@@ -51,7 +53,7 @@ export const replacementDelay = (soonEnds: number): number =>
   soonEnds === 0 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** (soonEnds - 1))
 
 export function createCrew(options: CrewOptions): Crew {
-  const { size, command, unchanging, log } = options
+  const { size, command, unchanging, fingerprintKey, log } = options
   const members = new Map<number, Member>()
   const waits = new Map<number, NodeJS.Timeout>()
   const soonEnds = new Map<number, number>()
@@ -76,7 +78,7 @@ export function createCrew(options: CrewOptions): Crew {
 
   const begin = (number: number): Member => {
     // One that began to read from the connection leaves the next to find no beginning, which is an error of HTTP/2 or TLS.
-    const member = startMember({ number, command, unchanging, onLost: take })
+    const member = startMember({ number, command, unchanging, fingerprintKey, onLost: take })
     members.set(number, member)
     const hung = setTimeout(member.kill, startMs)
     member.started.then(

@@ -11,6 +11,8 @@ export interface WorkerLink {
   readonly number: number
   /** Waits for the first message. @throws {StartRefused} where the policy here is not one that the primary could take over */
   readonly agree: (settings: Settings) => Promise<void>
+  /** Of the fingerprints of credentials, alike in all workers; known once it has agreed. */
+  readonly fingerprintKey: () => string
   /** Connections from now on. @returns a function after which none is taken any more */
   readonly subscribe: (take: (socket: Socket) => void) => () => void
   /** Answers what the primary asks for when somebody scrapes. */
@@ -30,6 +32,7 @@ export function openWorkerLink(number: number): WorkerLink {
   const unchanging = new Promise<string>((resolve) => {
     begun = resolve
   })
+  let fingerprintKey = ''
   let left: () => void = () => {}
   const leave = new Promise<void>((resolve) => {
     left = resolve
@@ -56,6 +59,7 @@ export function openWorkerLink(number: number): WorkerLink {
   process.on('message', (message: ToWorker, socket: unknown) => {
     switch (message.kind) {
       case 'begin':
+        fingerprintKey = message.fingerprintKey
         return begun(message.unchanging)
       case 'connection':
         return connection(message.id, socket)
@@ -91,6 +95,7 @@ export function openWorkerLink(number: number): WorkerLink {
         take = undefined
       }
     },
+    fingerprintKey: () => fingerprintKey,
     measure: (measured) => {
       snapshot = measured
     },

@@ -43,12 +43,14 @@ export interface MemberOptions {
   readonly command: WorkerCommand
   /** See `unchangingOf`. */
   readonly unchanging: string
+  /** Of the fingerprints of credentials; see `createFingerprint`. */
+  readonly fingerprintKey: string
   /** A connection that the worker was handed and has not said to have, and cannot say any more. */
   readonly onLost: (socket: Socket) => void
 }
 
 /** Starts a worker. */
-export function startMember({ number, command, unchanging, onLost }: MemberOptions): Member {
+export function startMember({ number, command, unchanging, fingerprintKey, onLost }: MemberOptions): Member {
   const child: ChildProcess = fork(command.entry, command.args(number), {
     env: { ...command.env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -116,7 +118,7 @@ export function startMember({ number, command, unchanging, onLost }: MemberOptio
   child.on('error', () => {
     if (child.pid === undefined) over(null, null)
   })
-  tell({ kind: 'begin', unchanging })
+  tell({ kind: 'begin', unchanging, fingerprintKey })
 
   return {
     number,

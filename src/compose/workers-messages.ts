@@ -2,8 +2,8 @@ import type { MetricsSnapshot } from '../adapters/metrics-sum.ts'
 
 /** What the primary tells a worker. A `connection` comes with its socket. */
 export type ToWorker =
-  /** The first message: what the worker's policy must agree with (`unchangingOf`). */
-  | { readonly kind: 'begin'; readonly unchanging: string }
+  /** The first message: what the worker's policy must agree with (`unchangingOf`), and what makes its fingerprints those of all. */
+  | { readonly kind: 'begin'; readonly unchanging: string; readonly fingerprintKey: string }
   | { readonly kind: 'connection'; readonly id: number }
   | { readonly kind: 'metrics'; readonly id: number }
   /** Answer with a `pong`. */

@@ -85,7 +85,9 @@ export function compilePolicy(settings: Settings, entries: readonly RouteEntry[]
     denials: {
       detail: settings.denials.detail,
       realm: settings.denials.realm,
-      resourceMetadata: settings.denials.resource_metadata ?? undefined,
+      // As a header can hold it: hosts and paths beyond ASCII are encoded.
+      resourceMetadata: settings.denials.resource_metadata === null ? undefined : new URL(settings.denials.resource_metadata).href,
+      proofAlgorithms: settings.dpop.algorithms.join(' '),
     },
     trustDomains,
     metadataKeys: settings.identity.flatMap((entry) =>

@@ -6,7 +6,8 @@ import type { ConditionFacts } from '../core/route.ts'
 function queryMap(query: string): ReadonlyMap<string, string> {
   const map = new Map<string, string>()
   if (query === '') return map
-  for (const [name, value] of new URLSearchParams(query)) {
+  // With its question mark, since one that the query itself begins with would be taken for it.
+  for (const [name, value] of new URLSearchParams(`?${query}`)) {
     const before = map.get(name)
     map.set(name, before === undefined ? value : `${before},${value}`)
   }

@@ -58,7 +58,7 @@ export function parseFile(file: string, bytes: Uint8Array): ParsedFile {
     return unreadable(file, 'the file is not UTF-8: save it in this encoding')
   }
   const counter = new LineCounter()
-  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, uniqueKeys: true, strict: true })
+  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, uniqueKeys: true, strict: true, logLevel: 'error' })
   const lines = counter.lineStarts
   // One wrong character can make an error of every line that follows: nobody reads on, and all of them could not be held.
   const told = [...document.errors.slice(0, mostFaults), ...document.warnings.slice(0, mostFaults)].slice(0, mostFaults)

@@ -9,12 +9,15 @@ export const clientAuth = () =>
       private_key_jwt: z
         .strictObject({
           key: secret().describe('PKCS #8 PEM'),
-          kid: text().optional(),
-          algorithm: z.enum(['ES256', 'RS256', 'PS256', 'EdDSA']).optional(),
+          kid: text().optional().describe('`kid` in the header of the assertion'),
+          algorithm: z.enum(['ES256', 'RS256', 'PS256', 'EdDSA']).optional().describe('absent: by the kind of key (RS256, ES256 or EdDSA)'),
         })
         .optional()
         .describe('RFC 7523, section 2.2'),
-      mtls: z.strictObject({ cert: filePath(), key: filePath() }).optional().describe('RFC 8705, section 2'),
+      mtls: z
+        .strictObject({ cert: filePath().describe('PEM file'), key: filePath().describe('PEM file') })
+        .optional()
+        .describe('RFC 8705, section 2'),
     })
     .refine((auth) => Object.keys(auth).length === 1, { error: 'expected exactly one of secret, private_key_jwt and mtls' })
 

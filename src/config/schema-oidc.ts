@@ -82,7 +82,7 @@ const settings = () =>
         stale_for: duration().prefault('24h').describe('while the issuer is unreachable, keys stay in use for'),
         timeout: duration({ min: '10ms', max: '60s' }).prefault('2s'),
         uri: text().optional().describe('of the key set, for an issuer without discovery; {realm} is filled in'),
-        ca: filePath().optional().describe('PEM file with the authorities that the issuer is trusted by instead of the system’s'),
+        ca: filePath().optional().describe("PEM file with the authorities that the issuer is trusted by instead of the system's"),
         token: secret().optional().describe('bearer token that the issuer asks for at its discovery document, and at uri (Kubernetes)'),
       })
       .prefault({})

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defaultOwnerLabel } from '../core/ownership.ts'
 import { clientAuth } from './schema-client-auth.ts'
+import { dpop } from './schema-dpop.ts'
 import { validator } from './schema-identity.ts'
 import { check, isRedisUrl, listen, state } from './schema-listen.ts'
 import { route } from './schema-routes.ts'
@@ -184,7 +185,11 @@ export const policyFile = () =>
         })
         .prefault({}),
       identity: z.array(validator()).describe('validators, in order; they compete only for one presented credential'),
-      allow_management_plane: z.boolean().optional(),
+      dpop: dpop(),
+      allow_management_plane: z
+        .boolean()
+        .prefault(true)
+        .describe('false: the operator page cannot ask agents; else its short tokens are admitted, once admin.secret is set'),
       roles: roles(),
       sources: sources(),
       ownership: z

@@ -1,6 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { encryptionKeyBytes } from '../core/encryption-key.ts'
+import { readSharedTokens } from '../core/shared-tokens.ts'
 import { systemCode } from '../core/system-code.ts'
 import type { Path, Report, Step } from './faults.ts'
 import { privateFileFault } from './private-file.ts'
@@ -27,8 +28,7 @@ const bearing: readonly (readonly string[])[] = [
 ]
 
 /** Whether a setting may hold a reference to a secret. */
-export const bearsSecret = (path: Path): boolean =>
-  bearing.some((pattern) => pattern.length === path.length && pattern.every((step, i) => step === '*' || step === path[i]))
+export const bearsSecret = (path: Path): boolean => bearing.some((pattern) => matches(pattern, path))
 
 /**
  * Visits every text of the data.
@@ -78,19 +78,29 @@ function eachSecret(value: unknown, visit: (path: Path, secret: Secret) => void,
     for (const [key, member] of Object.entries(value)) eachSecret(member, visit, [...path, key])
 }
 
-/** Settings whose whole value is secret, with what it must be. */
-const demands: readonly { readonly path: string; readonly holds: (value: string) => boolean; readonly expected: string }[] = [
+/** Settings whose whole value is secret, with a sentence where it is not what it must be; `*` stands for any key or index. */
+const demands: readonly { readonly path: readonly string[]; readonly fault: (value: string) => string | undefined }[] = [
   {
-    path: 'admin.secret',
-    holds: (value) => [...value].length >= 32,
-    expected: 'the admin secret is too short: expected at least 32 characters',
+    path: ['admin', 'secret'],
+    fault: (value) => ([...value].length < 32 ? 'the admin secret is too short: expected at least 32 characters' : undefined),
   },
   {
-    path: 'issuer.keys.encryption_key',
-    holds: (value) => encryptionKeyBytes(value) !== undefined,
-    expected: 'the encryption key has another length or form: expected 32 bytes as base64 or hex',
+    path: ['issuer', 'keys', 'encryption_key'],
+    fault: (value) =>
+      encryptionKeyBytes(value) ? undefined : 'the encryption key has another length or form: expected 32 bytes as base64 or hex',
+  },
+  {
+    // Of all validators only shared-token has a secret of this name.
+    path: ['identity', '*', 'secret'],
+    fault: (value) => {
+      const read = readSharedTokens(value)
+      return typeof read === 'string' ? read : undefined
+    },
   },
 ]
+
+const matches = (pattern: readonly string[], path: Path): boolean =>
+  pattern.length === path.length && pattern.every((step, i) => step === '*' || step === path[i])
 
 /**
  * Opens all secrets of the settings, and checks what they hold and who may read their files.
@@ -121,8 +131,9 @@ export function openSecrets(
     for (const sentence of faults) report(path, sentence)
     const setting = path.join('.')
     const written = secret.literal && !overridden.has(setting)
-    const demand = demands.find((one) => one.path === setting)
-    if (faults.length === 0 && !malformed && demand && !demand.holds(secret.read())) (written ? fault : report)(path, demand.expected)
+    const demand = faults.length === 0 && !malformed ? demands.find((one) => matches(one.path, path)) : undefined
+    const wrong = demand?.fault(secret.read())
+    if (wrong !== undefined) (written ? fault : report)(path, wrong)
     if (written && holdsSecret(path, secret)) warn(path, `a secret is written into the file: write a reference, ${referenceForm}`)
   })
   return [...files]

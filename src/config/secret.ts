@@ -29,6 +29,7 @@ export interface SecretContext {
 export class Secret {
   readonly #template: string
   readonly #parts: readonly Part[]
+  readonly #inFiles: boolean
   #context: SecretContext | undefined
   #value: string | undefined
   #readAt = 0
@@ -36,6 +37,7 @@ export class Secret {
   constructor(template: string) {
     this.#template = template
     this.#parts = parse(template)
+    this.#inFiles = this.files.length > 0
   }
 
   /**
@@ -61,7 +63,7 @@ export class Secret {
   read(): string {
     const context = this.#context
     if (this.#value === undefined || !context) throw new Error('a secret was read before it was opened')
-    if (this.files.length > 0 && context.now() - this.#readAt >= secretRefreshMs) this.#refresh(context)
+    if (this.#inFiles && context.now() - this.#readAt >= secretRefreshMs) this.#refresh(context)
     return this.#value
   }
 

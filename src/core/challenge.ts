@@ -1,6 +1,6 @@
 import type { Facts } from './facts.ts'
 import { perObject } from './per-object.ts'
-import type { Policy } from './policy.ts'
+import type { DenialSettings, Policy } from './policy.ts'
 import { type Deny, httpStatus } from './reasons.ts'
 import type { Route } from './route.ts'
 import { fillScope } from './scopes.ts'
@@ -23,7 +23,7 @@ export function challengeHeaders(denial: Deny, facts: Facts): [string, string][]
 function forCredential(denial: Deny, facts: Facts): string {
   const asks = facts.route === undefined ? 'no' : basicOf(facts.policy)(facts.route)
   if (asks === 'no' || denial.challenge !== undefined) return forToken(denial, facts)
-  const basic = `Basic realm=${quoted(facts.policy.denials.realm)}, charset="UTF-8"`
+  const { basic } = wordsOf(facts.policy.denials)
   if (asks === 'alone') return basic
   // Bearer first: there are clients that read the first challenge only, and they know tokens.
   return byScript(facts) ? forToken(denial, facts) : `${forToken(denial, facts)}, ${basic}`
@@ -54,17 +54,24 @@ function byScript({ request }: Facts): boolean {
  * authorization of the Model Context Protocol wants it: a client asks for them, and for no more.
  */
 function forToken(denial: Deny, facts: Facts): string {
-  const { realm, resourceMetadata, proofAlgorithms } = facts.policy.denials
-  const parts = [`realm=${quoted(realm)}`]
-  const byProof = demandsProof(denial, facts)
-  if (byProof) parts.push(`algs=${quoted(proofAlgorithms)}`)
+  const words = wordsOf(facts.policy.denials)
   const error = denial.challenge?.error ?? errorOf(denial)
-  if (error !== undefined) parts.push(`error=${quoted(error)}`)
   const scope = scopeOf(facts)
-  if (scope !== '') parts.push(`scope=${quoted(scope)}`)
-  if (resourceMetadata !== undefined) parts.push(`resource_metadata=${quoted(resourceMetadata)}`)
-  return `${byProof ? 'DPoP' : 'Bearer'} ${parts.join(', ')}`
+  return (
+    (demandsProof(denial, facts) ? words.proof : words.bearer) +
+    (error === undefined ? '' : `, error="${error}"`) +
+    (scope === '' ? '' : `, scope="${scope}"`) +
+    words.metadata
+  )
 }
+
+/** What stands in the challenges of a policy, whatever the denial. */
+const wordsOf = perObject(({ realm, proofAlgorithms, resourceMetadata }: DenialSettings) => ({
+  bearer: `Bearer realm=${quoted(realm)}`,
+  proof: `DPoP realm=${quoted(realm)}, algs=${quoted(proofAlgorithms)}`,
+  basic: `Basic realm=${quoted(realm)}, charset="UTF-8"`,
+  metadata: resourceMetadata === undefined ? '' : `, resource_metadata=${quoted(resourceMetadata)}`,
+}))
 
 function demandsProof({ challenge }: Deny, { route, request }: Facts): boolean {
   if (challenge?.scheme === 'DPoP' || route?.binding === 'dpop') return true

@@ -11,11 +11,22 @@ export interface Confirmation {
 /** SHA-256 in base64url without padding. */
 const digest = /^[A-Za-z0-9_-]{43}$/
 
-/** Reads a `cnf` claim. @returns undefined where it holds anything that cannot be proved here */
+/** Registered confirmation methods that cannot be proved here ("JWT Confirmation Methods" of IANA). */
+const unprovable = ['jwk', 'jwe', 'jku', 'kid', 'osc']
+
+/**
+ * Reads a `cnf` claim. Members that are no confirmation method are passed over, as RFC 7800, section 3.1, has it: Keycloak writes
+ * one of its own beside `jkt`.
+ * @returns undefined where it names nothing that can be proved here, or something that cannot
+ */
 export function readConfirmation(cnf: Json): Confirmation | undefined {
   if (!isJsonObject(cnf)) return undefined
-  const names = Object.keys(cnf)
-  if (names.length === 0 || names.some((name) => name !== 'x5t#S256' && name !== 'jkt')) return undefined
-  for (const name of names) if (typeof cnf[name] !== 'string' || !digest.test(cnf[name])) return undefined
-  return { x5tS256: cnf['x5t#S256'] as string | undefined, jkt: cnf['jkt'] as string | undefined }
+  if (unprovable.some((name) => Object.hasOwn(cnf, name))) return undefined
+  const x5tS256 = cnf['x5t#S256']
+  const jkt = cnf['jkt']
+  if (x5tS256 === undefined && jkt === undefined) return undefined
+  return isDigest(x5tS256) && isDigest(jkt) ? { x5tS256, jkt } : undefined
 }
+
+const isDigest = (value: Json | undefined): value is string | undefined =>
+  value === undefined || (typeof value === 'string' && digest.test(value))

@@ -113,7 +113,8 @@ export function tokenParameter(query: string): 'none' | 'plain' | 'disguised' {
     const equals = part.indexOf('=')
     const name = equals < 0 ? part : part.slice(0, equals)
     if (name === plain) found = 'plain'
-    else if (decoded(name) === plain) return 'disguised'
+    // Many take one more `?` away where they are handed a query without its own.
+    else if (decoded(name).replace(/^\?+/, '') === plain) return 'disguised'
   }
   return found
 }

@@ -120,6 +120,8 @@ export const apiKeyEnd = ({ expiresAt, revokedAt }: Pick<ApiKeyRecord, 'expiresA
 
 /** A part of the log of API keys, as {@link RevocationPage}. */
 export interface ApiKeyPage {
+  /** The log is told from its beginning: what does not come by its end is not there any more. */
+  readonly anew: boolean
   readonly entries: readonly ApiKeyRecord[]
   readonly cursor: string
   readonly more: boolean

@@ -78,7 +78,8 @@ const keyOf = (part: string): string => part.split('=', 1)[0]!
 
 /**
  * What remains of a parameter's name where servers read it loosely: without case, without what follows NUL or stands in
- * brackets, and without white space, `.`, `_`, `-` and a lone `[`, some of which PHP, for one, takes for each other.
+ * brackets, and without white space, `.`, `_`, `-` and a lone `[`, some of which PHP, for one, takes for each other, and
+ * `?`, of which many take one more away where they are handed a query without its own.
  */
 function bareName(raw: string): string {
   const text = raw.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
@@ -88,7 +89,7 @@ function bareName(raw: string): string {
   return text
     .slice(0, ends.length > 0 ? Math.min(...ends) : undefined)
     .toLowerCase()
-    .replace(/[\s+._[-]/g, '')
+    .replace(/[\s+._?[-]/g, '')
 }
 
 function decode(text: string): string | undefined {

@@ -1,11 +1,13 @@
 import { hash } from 'node:crypto'
 import { readConfirmation } from '../core/confirmation.ts'
-import { at, isJsonObject, type Json, type JsonObject } from '../core/json.ts'
+import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { clockSkew } from '../core/jwt.ts'
 import type { Actor, Principal } from '../core/principal.ts'
 import { type Deny, deny } from '../core/reasons.ts'
+import { parseSpiffeId } from '../core/spiffe.ts'
+import { claimAt } from './claim-path.ts'
 
-/** Which claims say what, each a dotted path into the payload; what is undefined is never read. */
+/** Which claims say what, each a path as {@link claimAt} reads it; what is undefined is never read. */
 export interface ClaimNames {
   readonly subject: string
   /** A list of strings. */
@@ -29,20 +31,56 @@ export interface ClaimRules {
   readonly namespace: string
   /** `may_assert`: the only roles that it may give; undefined for any. */
   readonly mayAssert: ReadonlySet<string> | undefined
+  /** The only clients whose tokens are admitted; absent: any. */
+  readonly authorizedParties?: AuthorizedParties
+  /** A claim that tells access tokens from others of the issuer: where it is there, it holds one of these. */
+  readonly kind?: { readonly claim: string; readonly values: readonly string[] }
+  /** `spiffe`: every subject is a SPIFFE ID. */
+  readonly subjects?: 'spiffe'
+}
+
+/** Which clients a token may have been made for. */
+export interface AuthorizedParties {
+  /** Claims that name the client, such as `azp` and `client_id`: each that is there is looked at, and one must be. */
+  readonly claims: readonly string[]
+  readonly allowed: ReadonlySet<string>
 }
 
 const maxSubjectLength = 1024
 const maxActors = 5
 
-/** Checks `iss` and `aud` (RFC 7519, section 4.1). */
+/**
+ * Checks `iss` and `aud` (RFC 7519, section 4.1), and where the policy asks for it the client and the kind of token. An
+ * `aud` may name others beside us (section 4.1.3); which client asked for the token is a rule of ID tokens alone (OpenID
+ * Connect Core, section 3.1.3.7), so that it is looked at only with `authorized_parties`.
+ */
 export function checkParties(payload: JsonObject, rules: ClaimRules): Deny | undefined {
   if (payload['iss'] !== rules.issuer) return deny('invalid_credential', `iss is not ${rules.issuer}`)
   const aud = payload['aud']
-  const named = Array.isArray(aud) ? aud : [aud]
-  if (!named.some((one) => typeof one === 'string' && rules.audiences.includes(one))) {
+  const named: readonly Json[] = Array.isArray(aud) ? aud : aud === undefined ? [] : [aud]
+  if (!named.every((one) => typeof one === 'string')) return deny('invalid_credential', 'aud is no text and no list of texts')
+  if (!named.some((one) => rules.audiences.includes(one as string)))
     return deny('invalid_credential', `aud holds none of ${rules.audiences.join(', ')}`)
+  return checkClient(payload, rules.authorizedParties) ?? checkKind(payload, rules.kind)
+}
+
+function checkClient(payload: JsonObject, parties: AuthorizedParties | undefined): Deny | undefined {
+  if (!parties) return undefined
+  let found = false
+  for (const claim of parties.claims) {
+    const client = payload[claim]
+    if (client === undefined) continue
+    if (typeof client !== 'string' || !parties.allowed.has(client)) return deny('invalid_credential', `${claim} is no authorized party`)
+    found = true
   }
-  return undefined
+  return found ? undefined : deny('invalid_credential', `the token names no client (${parties.claims.join(', ')})`)
+}
+
+function checkKind(payload: JsonObject, kind: ClaimRules['kind']): Deny | undefined {
+  if (!kind) return undefined
+  const value = payload[kind.claim]
+  if (value === undefined || kind.values.includes(value as string)) return undefined
+  return deny('invalid_credential', `the claim ${kind.claim} says that this is no access token`)
 }
 
 /**
@@ -74,18 +112,19 @@ export function principalOf(
   rules: ClaimRules,
   credential: { readonly digest: string; readonly token: string | undefined },
 ): Principal | Deny {
-  const subject = at(payload, rules.names.subject)
+  const subject = claimAt(payload, rules.names.subject)
   // A lone surrogate has no UTF-8 of its own: two such subjects would look alike once written down.
   if (typeof subject !== 'string' || subject === '' || subject.length > maxSubjectLength || !subject.isWellFormed()) {
     return deny('invalid_credential', `${rules.names.subject} is no text of 1 to ${maxSubjectLength} characters`)
   }
+  if (rules.subjects === 'spiffe' && !parseSpiffeId(subject)) return deny('invalid_credential', `${rules.names.subject} is no SPIFFE ID`)
   const actor = payload['act'] === undefined ? undefined : readActor(payload['act'], maxActors)
   if (actor === 'unreadable') return deny('invalid_credential', `act is no chain of at most ${maxActors} actors with a sub each`)
   const { cnf } = payload
   const confirmation = cnf === undefined ? undefined : readConfirmation(cnf)
   if (cnf !== undefined && confirmation === undefined)
     return deny('invalid_credential', 'the token is bound to a key (cnf) in a way that cannot be proved here')
-  const endUser = rules.names.endUser === undefined ? undefined : at(payload, rules.names.endUser)
+  const endUser = rules.names.endUser === undefined ? undefined : claimAt(payload, rules.names.endUser)
   const tokenId = payload['jti']
   const iat = payload['iat']
   return {
@@ -94,7 +133,7 @@ export function principalOf(
     subject: rules.namespace + subject,
     rawSubject: subject,
     roles: readRoles(payload, rules),
-    scopes: readScopes(rules.names.scopes === undefined ? undefined : at(payload, rules.names.scopes)),
+    scopes: readScopes(rules.names.scopes === undefined ? undefined : claimAt(payload, rules.names.scopes)),
     claims: payload,
     issuedAt: typeof iat === 'number' ? iat : 0,
     expiresAt: payload['exp'] as number,
@@ -110,9 +149,9 @@ export function principalOf(
 /** `roles` is a list of strings and `role` a single one; anything else there is no role. */
 function readRoles(payload: JsonObject, rules: ClaimRules): string[] {
   const found = new Set<string>()
-  const list = rules.names.roles === undefined ? undefined : at(payload, rules.names.roles)
+  const list = rules.names.roles === undefined ? undefined : claimAt(payload, rules.names.roles)
   if (Array.isArray(list)) for (const role of list) if (typeof role === 'string' && role !== '') found.add(role)
-  const single = rules.names.role === undefined ? undefined : at(payload, rules.names.role)
+  const single = rules.names.role === undefined ? undefined : claimAt(payload, rules.names.role)
   if (typeof single === 'string' && single !== '') found.add(single)
   return boundRoles(found, rules.mayAssert)
 }

@@ -10,8 +10,8 @@ export interface HeaderRules {
 }
 
 /**
- * What an identity provider's access tokens say they are. A logout token, or any other special kind, is no credential
- * (RFC 8725, section 3.11).
+ * What an identity provider's access tokens say they are, unless the policy knows better. A logout token, or any other
+ * special kind, is no credential (RFC 8725, section 3.11).
  */
 export const accessTokenTypes: HeaderRules['types'] = [undefined, 'jwt', 'at+jwt']
 

@@ -5,7 +5,7 @@ import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
 import { type ClaimRules, checkParties, checkTimes, digestOfPayload, isPast, principalOf } from './claims.ts'
-import { accessTokenTypes, checkHeader } from './jose-header.ts'
+import { accessTokenTypes, checkHeader, type HeaderRules } from './jose-header.ts'
 
 /** Settings of an `oidc` validator with `verified_by: envoy`. */
 export interface OidcEnvoyOptions extends ClaimRules {
@@ -15,6 +15,8 @@ export interface OidcEnvoyOptions extends ClaimRules {
   readonly forward: boolean
   /** Signature algorithms that a token may name; looked at where the token itself arrives. */
   readonly algorithms: readonly SignatureAlgorithm[]
+  /** Accepted `typ` headers; those of access tokens unless given. */
+  readonly types?: HeaderRules['types']
 }
 
 interface Known {
@@ -33,7 +35,7 @@ interface Known {
  */
 export function oidcByEnvoy(options: OidcEnvoyOptions): BearerValidator {
   const known = new WeakMap<JsonObject, Known>()
-  const headerRules = { algorithms: options.algorithms, types: accessTokenTypes }
+  const headerRules = { algorithms: options.algorithms, types: options.types ?? accessTokenTypes }
 
   /** All that stays as it is for this payload and this token. */
   const judge = (payload: JsonObject, credential: Credential): Principal | Deny => {

@@ -1,11 +1,14 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { routePath } from 'hono/route'
 import { jwksMaxAge } from '../core/issuer.ts'
+import { wellKnown } from './protected-resource.ts'
 
 export interface IssuerEndpointsOptions {
   /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
   readonly issuer: string
   readonly jwks: () => { readonly keys: readonly object[] }
+  /** Metadata of the API behind the policy by the path that is asked for (RFC 9728); undefined where there is none. */
+  readonly protectedResource?: (path: string) => string | undefined
   /** Whether the listener itself speaks TLS, for HSTS. */
   readonly tls: boolean
   /** Told of each request, by the document it was for (never its path), and how long it took in seconds. */
@@ -18,7 +21,7 @@ const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringi
  * What the issuer listener serves: discovery and keys, for upstreams that verify downstream tokens. Metadata
  * names what exists and no more; there is no token endpoint yet, and so none is named.
  */
-export function issuerEndpoints({ issuer, jwks, tls, observe }: IssuerEndpointsOptions): Hono {
+export function issuerEndpoints({ issuer, jwks, protectedResource, tls, observe }: IssuerEndpointsOptions): Hono {
   const app = new Hono()
   const at = new URL(issuer).pathname.replace(/\/$/, '')
   const metadata = JSON.stringify({
@@ -53,10 +56,18 @@ export function issuerEndpoints({ issuer, jwks, tls, observe }: IssuerEndpointsO
     // With a path in the issuer's URL, OpenID Connect puts `.well-known` behind it and RFC 8414, section 3.1 before it.
     for (const place of new Set([path, at + path, path + at])) {
       app.get(place, (c) => c.body(body(), 200, { 'content-type': type, 'cache-control': `public, max-age=${jwksMaxAge}` }))
-      app.all(place, (c) =>
-        c.body(problem(405, 'Only GET and HEAD are allowed here'), 405, { 'content-type': problemType, allow: 'GET, HEAD' }),
-      )
+      app.all(place, onlyGet)
     }
+  }
+  for (const place of [wellKnown, `${wellKnown}/*`]) {
+    app.get(place, (c) => {
+      const document = protectedResource?.(c.req.path)
+      if (document === undefined) return c.notFound()
+      // Pages in browsers discover too: the document is public, and holds nothing of its reader.
+      const headers = { 'content-type': 'application/json', 'cache-control': metadataCaching, 'access-control-allow-origin': '*' }
+      return c.body(document, 200, headers)
+    })
+    app.all(place, onlyGet)
   }
   app.notFound((c) => c.body(problem(404, 'Nothing is here'), 404, { 'content-type': problemType }))
   app.onError((_, c) => c.body(problem(500, 'An internal error'), 500, { 'content-type': problemType }))
@@ -64,3 +75,8 @@ export function issuerEndpoints({ issuer, jwks, tls, observe }: IssuerEndpointsO
 }
 
 const problemType = 'application/problem+json'
+/** Short: it changes with the policy. */
+const metadataCaching = 'public, max-age=60'
+
+const onlyGet = (c: Context) =>
+  c.body(problem(405, 'Only GET and HEAD are allowed here'), 405, { 'content-type': problemType, allow: 'GET, HEAD' })

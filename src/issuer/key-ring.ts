@@ -2,13 +2,15 @@ import type { KeyInfo } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { ChangeFeed, KeyStore, StoredKey } from '../core/ports.ts'
 import type { KeyAnswer } from '../core/verification-keys.ts'
-import { due, type RotationTimes, rotated } from './rotation.ts'
-import { type LoadedKey, load, type PublishedKey, signCompact } from './signing-key.ts'
+import { due, type MakeKey, type RotationTimes, rotated } from './rotation.ts'
+import { createKey, type LoadedKey, load, type PublishedKey, signCompact } from './signing-key.ts'
 
 export interface KeyRingOptions extends RotationTimes {
   /** Where replicas share the keys; decrypts and encrypts by itself where that is configured. */
   readonly store: KeyStore
   readonly feed: ChangeFeed
+  /** How keys of this ring are made; ES256 unless given. */
+  readonly make?: MakeKey
   /** Milliseconds between looks at the store, should a change not have been told; 30 s unless given. */
   readonly reloadEveryMs?: number
   /** Milliseconds since the epoch. */
@@ -46,9 +48,9 @@ const maxAttempts = 8
  * @throws what the store throws: Unavailable, or that stored keys cannot be decrypted
  */
 export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
-  const { store, clock = Date.now } = options
+  const { store, clock = Date.now, make = createKey } = options
   const seconds = (): number => Math.floor(clock() / 1000)
-  const onTheClock = (keys: readonly StoredKey[]) => due(keys, clock(), options)
+  const onTheClock = (keys: readonly StoredKey[]) => due(keys, clock(), options, make)
   let ring: readonly LoadedKey[] = []
 
   const take = (stored: readonly StoredKey[]): void => {
@@ -57,10 +59,10 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   }
 
   /** Changes the stored set by compare and swap, again from what is there where another replica was quicker. */
-  const change = async (next: (keys: readonly StoredKey[]) => readonly StoredKey[] | undefined): Promise<void> => {
+  const change = async (next: (keys: readonly StoredKey[]) => Promise<readonly StoredKey[] | undefined>): Promise<void> => {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const stored = await store.list()
-      const wanted = next(stored)
+      const wanted = await next(stored)
       if (wanted === undefined) return take(stored)
       const seen = stored.map((key) => key.kid)
       if (await store.replace(seen, wanted)) return take(wanted)
@@ -111,13 +113,13 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   return {
     sign: (payload, typ) => signCompact(signing(), payload, typ),
     find: (kid, alg) => {
-      const key = alg === 'ES256' ? ring.find(({ stored }) => stored.kid === kid) : undefined
+      const key = ring.find(({ stored }) => stored.kid === kid && stored.algorithm === alg)
       return key ? { kind: 'key', key: key.publicKey } : { kind: 'unknown' }
     },
     jwks: () => ({ keys: ring.map((key) => key.published) }),
     list: () => ring.map(infoOf),
     rotate: async ({ now = false } = {}) => {
-      await inTurn(() => change((keys) => rotated(keys, now, clock(), options)))
+      await inTurn(() => change((keys) => rotated(keys, now, clock(), options, make)))
       return ring.at(-1)!.stored.kid
     },
     reload: () => inTurn(() => change(onTheClock)),

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { adminScopes, type EdgeToken, type Minted } from '../core/issuer.ts'
+import { adminScopes, type EdgeToken, type Minted, type PageToken } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import { clockSkew } from '../core/jwt.ts'
+import { maxPageLife, pageAudience, pageType } from '../core/management-plane.ts'
 import type { TokenRequest } from '../core/ports.ts'
 import type { Actor } from '../core/principal.ts'
 import { narrow } from '../core/scopes.ts'
@@ -43,14 +44,7 @@ const adminLife = 300
 
 /** Mints by a signer; each token gets `iss`, `iat`, `exp` and a `jti` of its own. */
 export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint {
-  const mint = (typ: string, now: number, life: number, end: number, claims: JsonObject): Minted => {
-    const issuedAt = Math.floor(now / 1000)
-    const expiresAt = Math.floor(Math.min(issuedAt + life, end))
-    const id = randomUUID()
-    const token = signer.sign({ iss: issuer, ...claims, iat: issuedAt, exp: expiresAt, jti: id }, typ)
-    return { token, id, issuedAt, expiresAt }
-  }
-
+  const mint = minting(issuer, signer)
   return {
     downstream: ({ principal, workload, audience, scope, ttl, resource, now }) => {
       const end = principal.expiresAt + clockSkew
@@ -76,6 +70,34 @@ export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint
       mint(adminType, now, adminLife, Number.POSITIVE_INFINITY, { sub: subject, aud: adminAudience, scope: adminScopes.join(' ') }),
   }
 }
+
+/**
+ * Mints page tokens (RFC 7519), by a signer of their own: with their own `typ` and audience none is ever taken for another
+ * token of ours. None lives longer than 60 s.
+ */
+export function createPageMint({ issuer, signer }: Pick<MintOptions, 'issuer' | 'signer'>): (token: PageToken) => Minted {
+  const mint = minting(issuer, signer)
+  return ({ subject, roles, scopes, ttl, now }) =>
+    mint(pageType, now, Math.min(ttl, maxPageLife), Number.POSITIVE_INFINITY, {
+      sub: subject,
+      aud: pageAudience,
+      ...(roles.length > 0 && { roles: [...roles] }),
+      ...(scopes.length > 0 && { scope: scopes.join(' ') }),
+    })
+}
+
+/** @param life seconds from `now` @param end seconds since the epoch: no token lives longer */
+type Minting = (typ: string, now: number, life: number, end: number, claims: JsonObject) => Minted
+
+const minting =
+  (issuer: string, signer: Signer): Minting =>
+  (typ, now, life, end, claims) => {
+    const issuedAt = Math.floor(now / 1000)
+    const expiresAt = Math.floor(Math.min(issuedAt + life, end))
+    const id = randomUUID()
+    const token = signer.sign({ iss: issuer, ...claims, iat: issuedAt, exp: expiresAt, jti: id }, typ)
+    return { token, id, issuedAt, expiresAt }
+  }
 
 /** `act` (RFC 8693, section 4.1): the workload that acts now outermost, those that acted before it inside. */
 function actorOf(workload: string | undefined, before: Actor | undefined): JsonObject | undefined {

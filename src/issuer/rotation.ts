@@ -1,5 +1,7 @@
-import type { StoredKey } from '../core/ports.ts'
-import { createKey } from './signing-key.ts'
+import type { Soon, StoredKey } from '../core/ports.ts'
+
+/** Makes a key. @param createdAt and activeAt in seconds since the epoch */
+export type MakeKey = (createdAt: number, activeAt: number) => Soon<StoredKey>
 
 /** When keys come and go. */
 export interface RotationTimes {
@@ -20,13 +22,19 @@ const newest = (keys: readonly StoredKey[]): StoredKey | undefined =>
  * @param at milliseconds since the epoch
  * @returns undefined where nothing is to change
  */
-export function rotated(keys: readonly StoredKey[], now: boolean, at: number, times: RotationTimes): readonly StoredKey[] | undefined {
+export async function rotated(
+  keys: readonly StoredKey[],
+  now: boolean,
+  at: number,
+  times: RotationTimes,
+  make: MakeKey,
+): Promise<readonly StoredKey[] | undefined> {
   const seconds = Math.floor(at / 1000)
   const last = newest(keys)
   const waiting = last !== undefined && last.activeAt > seconds ? last : undefined
   if (waiting && !now) return undefined
   const signsFrom = now || !last ? seconds : seconds + Math.ceil(times.publishBeforeMs / 1000)
-  const next = waiting ? { ...waiting, activeAt: seconds } : createKey(seconds, signsFrom)
+  const next = waiting ? { ...waiting, activeAt: seconds } : await make(seconds, signsFrom)
   const others = keys.filter((key) => key.kid !== next.kid)
   return [
     ...others.map((key) => (key.retiredAt === undefined || key.retiredAt > next.activeAt ? { ...key, retiredAt: next.activeAt } : key)),
@@ -39,9 +47,14 @@ export function rotated(keys: readonly StoredKey[], now: boolean, at: number, ti
  * @param at milliseconds since the epoch
  * @returns undefined where nothing is to change
  */
-export function due(keys: readonly StoredKey[], at: number, times: RotationTimes): readonly StoredKey[] | undefined {
+export async function due(
+  keys: readonly StoredKey[],
+  at: number,
+  times: RotationTimes,
+  make: MakeKey,
+): Promise<readonly StoredKey[] | undefined> {
   const last = newest(keys)
-  if (!last || at >= last.activeAt * 1000 + times.rotateEveryMs - times.publishBeforeMs) return rotated(keys, false, at, times)
+  if (!last || at >= last.activeAt * 1000 + times.rotateEveryMs - times.publishBeforeMs) return rotated(keys, false, at, times, make)
   const kept = keys.filter((key) => key.retiredAt === undefined || key.retiredAt * 1000 + times.keepForMs > at)
   return kept.length < keys.length ? kept : undefined
 }

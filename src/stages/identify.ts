@@ -21,7 +21,7 @@ import type {
 
 /** A rejection of one validator, whoever wins in the end. */
 export interface Rejection {
-  /** Its name; empty where every validator abstained. */
+  /** Its name; empty where every validator abstained, and where the request itself presented two credentials. */
   readonly validator: string
   readonly reason: Deny['reason']
   readonly detail: string
@@ -92,6 +92,11 @@ class Chain {
 
   /** The one credential, and what Envoy verified; `authorization: keep` leaves the latter to the upstream. */
   presented(state: Routed): Presentation | Deny | undefined {
+    const presentation = this.#look(state)
+    return presentation instanceof Deny ? this.#rejected(state, '', presentation, '') : presentation
+  }
+
+  #look(state: Routed): Presentation | Deny | undefined {
     const { request, target, policy, now } = state
     const keepsAuthorization = state.route.authorization === 'keep'
     let verified: JsonObject | undefined
@@ -176,7 +181,10 @@ class Chain {
   }
 
   #won(state: Routed, principal: Principal, validator: BearerValidator, presentation: Presentation): Soon<Identified | Deny> {
-    if (conflicts(presentation, validator)) return deny('conflicting_credentials', 'Envoy verified another token than the one presented')
+    if (conflicts(presentation, validator)) {
+      const conflict = deny('conflicting_credentials', 'Envoy verified another token than the one presented')
+      return this.#rejected(state, validator.name, conflict, presentation.credential.digest)
+    }
     return this.#proved(state, principal, validator.name, presentation.credential, false)
   }
 

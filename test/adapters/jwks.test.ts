@@ -132,6 +132,94 @@ describe('jwks', () => {
     })
   }
 
+  const named: Record<string, [issuer: (url: string) => unknown, message: RegExp]> = {
+    'with a slash more': [(url) => `${url}/`, /names the issuer with a "\/" at its end: write issuer: http:[^ ]+\/ if/],
+    'of another': [() => 'https://evil.example', /names the issuer https:\/\/evil.example, not http/],
+    'of all tenants': [() => 'https://login.example/{tenantid}/v2.0', /one for all tenants/],
+    'with control characters': [() => 'x\r\ny', /names the issuer x\?\?y/],
+    'that is no text': [() => ['x'], /names no issuer/],
+  }
+  for (const [name, [other, message]] of Object.entries(named)) {
+    it(`says which issuer a document names: one ${name}`, async () => {
+      server.handle = (_, response) => json(response, { issuer: other(server.url), jwks_uri: `${server.url}/keys` })
+      const jwks = start()
+      await jwks.refresh()
+      assert.equal(jwks.condition().reason, 'IssuerMismatch')
+      assert.match(jwks.condition().message, message)
+      assert.equal(fetches(), 0)
+    })
+  }
+  it('takes the slash of an issuer away for its discovery document, and nowhere else', async () => {
+    server.handle = (seen, response) =>
+      seen.path === '/tenant/.well-known/openid-configuration'
+        ? json(response, { issuer: `${server.url}/tenant/`, jwks_uri: `${server.url}/keys` })
+        : issuer(seen, response)
+    const slashed = start({ issuer: `${server.url}/tenant/` })
+    const plain = start({ issuer: `${server.url}/tenant` })
+    await Promise.all([slashed.refresh(), plain.refresh()])
+    assert.equal(slashed.condition().reason, 'Fetched')
+    assert.equal(plain.condition().reason, 'IssuerMismatch')
+    assert.match(plain.condition().message, /with a "\/" at its end/)
+    server.handle = (_, response) => json(response, { issuer: `${server.url}/tenant`, jwks_uri: `${server.url}/keys` })
+    await slashed.refresh()
+    assert.match(slashed.condition().message, /without a "\/" at its end/)
+  })
+  it('tells since when it is as it is', async () => {
+    const began = now
+    const jwks = start()
+    assert.equal(jwks.condition().lastTransitionTime, new Date(began).toISOString())
+    now += 2_000
+    await jwks.refresh()
+    now += 60_000
+    await jwks.refresh()
+    server.handle = (_, response) => json(response, {}, 500)
+    await jwks.refresh()
+    assert.equal(jwks.condition().lastTransitionTime, new Date(began + 2_000).toISOString(), 'it is ready all the time')
+  })
+  it('serves several lists of algorithms with one fetch, and knows which keys anybody can use', async () => {
+    const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey
+    keys = [jwk(p384, 'big')]
+    const jwks = start({ algorithms: ['ES256'] })
+    await jwks.refresh()
+    assert.deepEqual([jwks.condition().reason, jwks.condition().kids], ['NoUsableKeys', []])
+    jwks.want(['ES384'])
+    assert.deepEqual([jwks.condition().reason, jwks.condition().kids], ['Fetched', ['big']])
+    assert.equal(kind(await jwks.find('big', 'ES384')), 'key')
+    assert.equal(fetches(), 1)
+  })
+  it('needs no discovery where the policy names the key set', async () => {
+    server.handle = (seen, response) => (seen.path === '/elsewhere' ? json(response, { keys }) : json(response, {}, 404))
+    const jwks = start({ uri: `${server.url}/elsewhere` })
+    assert.equal(kind(await jwks.find('k1', 'ES256')), 'key')
+    assert.deepEqual(
+      server.seen.map(({ path }) => path),
+      ['/elsewhere'],
+    )
+  })
+  it('shows a token to the issuer alone, not to where its document points', async () => {
+    const other = await localServer((_, response) => json(response, { keys }))
+    try {
+      server.handle = (_, response) => json(response, { issuer: server.url, jwks_uri: `${other.url}/keys` })
+      let token = 'first'
+      const jwks = start({ token: () => token })
+      await jwks.refresh()
+      assert.equal(server.seen.at(-1)?.headers.authorization, 'Bearer first')
+      assert.equal(other.seen.at(-1)?.headers.authorization, undefined)
+      token = 'second'
+      server.handle = issuer
+      await jwks.refresh()
+      assert.deepEqual(
+        server.seen.slice(-2).map(({ headers }) => headers.authorization),
+        ['Bearer second', 'Bearer second'],
+      )
+      const there = start({ uri: `${other.url}/keys`, token: () => token })
+      await there.refresh()
+      assert.equal(other.seen.at(-1)?.headers.authorization, 'Bearer second')
+    } finally {
+      await other.stop()
+    }
+  })
+
   it('tries again by itself until the issuer answers', async () => {
     server.handle = (_, response) => json(response, {}, 503)
     const jwks = start()
@@ -191,6 +279,19 @@ describe('readJwks', () => {
       jwk(p384, 'p'),
     ]
     assert.equal(read(useless), 0)
+  })
+  it('takes another use for signatures where told to, as SPIFFE bundles have it', () => {
+    const body = JSON.stringify({
+      keys: [jwk(one, 'a', { use: 'jwt-svid' }), jwk(two, 'b', { use: 'sig' }), jwk(one, 'c', { use: 'x509-svid' })],
+    })
+    assert.deepEqual(
+      readJwks(body, ['ES256'])?.map(({ kid }) => kid),
+      ['b'],
+    )
+    assert.deepEqual(
+      readJwks(body, ['ES256'], 'jwt-svid')?.map(({ kid }) => kid),
+      ['a', 'b'],
+    )
   })
   it('stops at 100 keys', () => assert.equal(read(Array.from({ length: 150 }, (_, i) => jwk(one, `k${i}`))), 100))
   it('keeps nothing private', () => {

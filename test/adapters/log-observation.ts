@@ -39,7 +39,7 @@ const policy = {
   realm: 'default',
   revision: '0123456789ab',
   headers: { prefix: 'x-postern-', decision: 'x-postern-decision', fixed: [] },
-  denials: { detail: false, realm: 'postern', resourceMetadata: undefined },
+  denials: { detail: false, realm: 'postern', resourceMetadata: undefined, proofAlgorithms: 'ES256' },
   metadataKeys: [],
 } as unknown as Policy
 

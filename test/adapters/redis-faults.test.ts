@@ -171,7 +171,7 @@ describe('Redis that fails', function () {
     await until('recovery', () => state.fault() === undefined, 3000)
     await until('the revocation', () => check() === 'revoked', 1000)
     deepEqual((await cache.labels(undefined, 'sandbox', 's')).labels, owned('bob'))
-    deepEqual([...new Set(heard)].sort(), ['keys', 'labels', 'revocations'])
+    deepEqual([...new Set(heard)].sort(), ['api-keys', 'keys', 'labels', 'revocations'])
     await until('the audit event', async () => (await state.audit.tail(10)).some(({ id }) => id === 'kept'), 3000)
   })
 
@@ -219,7 +219,7 @@ describe('Redis that fails', function () {
   it('needs no more rights than it says', async () => {
     const redis = await start()
     const rights =
-      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +hgetall +hset +hvals +hlen +hexists +del +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel'
+      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +hgetall +hset +hmget +hvals +hlen +hexists +del +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel'
     await redis
       .client()
       .call(
@@ -244,6 +244,9 @@ describe('Redis that fails', function () {
     equal((await state.keys.list()).length, 1)
     await state.audit.commit({ id: 'a', time: '', type: 'decision', outcome: 'deny', realm: 'default' })
     equal((await state.audit.tail(1)).length, 1)
+    deepEqual((await state.apiKeys.list()).entries, [])
+    await state.apiKeys.noteUsed(new Map([['k', 1]]))
+    deepEqual(await state.apiKeys.lastUsed(['k']), new Map([['k', 1]]))
     await sleep(300)
     equal(state.fault(), undefined)
   })

@@ -106,9 +106,9 @@ describe('state in a SQLite file', () => {
     const path = folder.file('p.db')
     await (await open(path)).close()
     const newer = new DatabaseSync(path)
-    newer.exec('PRAGMA user_version = 3')
-    await refused(path, /has schema version 3, and this program knows 2/)
-    equal(newer.prepare('PRAGMA user_version').get()?.['user_version'], 3)
+    newer.exec('PRAGMA user_version = 99')
+    await refused(path, /has schema version 99, and this program knows \d+/)
+    equal(newer.prepare('PRAGMA user_version').get()?.['user_version'], 99)
     newer.close()
   })
 
@@ -141,7 +141,7 @@ describe('state in a SQLite file', () => {
     ok(heard.some(({ kind }) => kind === 'revocations'))
     await state.audit.commit({ ...event, id: 'd', type: 'decision', outcome: 'deny' })
     const now = new DatabaseSync(path)
-    equal(now.prepare('PRAGMA user_version').get()?.['user_version'], 2)
+    ok(Number(now.prepare('PRAGMA user_version').get()?.['user_version']) > 1)
     const ids = (table: string) =>
       now
         .prepare(`SELECT id FROM ${table} ORDER BY seq`)
@@ -236,7 +236,7 @@ describe('state in a SQLite file', () => {
       INSERT INTO labels SELECT 'default', 'sandbox', 'id-' || i, '[]' FROM n`)
     other.close()
     await until('the change', () => heard.has('labels'), 1000)
-    deepEqual([...heard].sort(), ['keys', 'labels', 'revocations'])
+    deepEqual([...heard].sort(), ['api-keys', 'keys', 'labels', 'revocations'])
   })
 
   it('has been heard from although the thread was busy for long', async () => {

@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http'
+import { openApiKeyList } from '../../src/adapters/api-key-list.ts'
 import { openMemoryState } from '../../src/adapters/memory-state.ts'
 import { createMetrics } from '../../src/adapters/metrics.ts'
 import { createAdminApp } from '../../src/admin/app.ts'
@@ -77,6 +78,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
   })
   const mint = createMint({ issuer: 'http://127.0.0.1:9193', signer: ring, adminAudience: 'postern-admin' })
   const verify = adminTokens({ issuer: 'http://127.0.0.1:9193', adminAudience: 'postern-admin', keys: ring })
+  const apiKeys = await openApiKeyList({ store: state.apiKeys, feed: state.feed, maxStalenessMs: 5000 })
   const faults: unknown[] = []
   let n = 0
   const plain: AdminOptions = {
@@ -96,6 +98,11 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
     ownerLabel: () => 'agentcube.io/owner',
     idPatterns: () => [],
     revocations: state.revocations,
+    apiKeys: {
+      list: () => apiKeys,
+      validators: () => [{ name: 'partners', namespace: 'key:', defaultRole: 'viewer', mayAssert: new Set(['viewer', 'editor']) }],
+      roles: () => ['viewer', 'editor', 'admin'],
+    },
     audit: state.audit,
     metrics: createMetrics({ version: 'test', processMetrics: false }),
     status: () => ({
@@ -141,6 +148,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
     close: async () => {
       await listener.close(0)
       ring.close()
+      await apiKeys.close()
       await state.close()
     },
   }

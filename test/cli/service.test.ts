@@ -130,7 +130,7 @@ describe('postern, with a running service', function () {
     assert.deepEqual([serving['admin'], serving['issuer']], [`127.0.0.1:${admin}`, `127.0.0.1:${issuer}`])
     await started.log('the issuer', ({ level, reason }) => level === 'error' && reason === 'DiscoveryFailed')
     const { out } = await cli(['status', '--config', started.config])
-    assert.match(out, /^JWKSReady +http:\S+ +False +DiscoveryFailed/m)
+    assert.match(out, /^JWKSReady +http:\S+ +False +\S+Z +DiscoveryFailed/m)
     await fetch(`http://127.0.0.1:${issuer}/jwks.json`)
     assert.match(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text(), /duration_seconds_count\{endpoint="GET \/jwks.json"\} 1/)
     assert.equal(await started.stop(), 0)

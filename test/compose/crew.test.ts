@@ -18,6 +18,7 @@ describe('a crew of workers', function () {
       size: 2,
       command: { entry, args: (number) => [`${number}`], env: { ...process.env, ...env } },
       unchanging: '',
+      fingerprintKey: '',
       log: { error: ((fields: object, msg: string) => void lines.push({ ...fields, msg })) as never },
       pingEveryMs: 40,
     })

@@ -3,7 +3,7 @@ import type { JwksCondition } from '../../src/adapters/jwks.ts'
 import { createKeysLog } from '../../src/compose/keys-log.ts'
 
 const condition = (status: JwksCondition['status'], reason: JwksCondition['reason'], message: string): JwksCondition => ({
-  ...{ type: 'JWKSReady', issuer: 'https://idp.example', kids: [], ageSeconds: undefined },
+  ...{ type: 'JWKSReady', issuer: 'https://idp.example', lastTransitionTime: '', kids: [], ageSeconds: undefined },
   ...{ status, reason, message },
 })
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
 import type { Change, Revocation, RevocationStore, State, StoredKey } from '../../src/core/ports.ts'
 import { until } from '../support/until.ts'
+import { apiKeysContract } from './api-keys.contract.ts'
 
 /** One place where state is kept, that any number of handles may open. */
 export interface Place {
@@ -21,7 +22,13 @@ export interface Place {
 const soon = 1000
 const now = () => Math.floor(Date.now() / 1000)
 const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
-const key = (kid: string): StoredKey => ({ kid, algorithm: 'ES256', createdAt: 1, activeAt: 2, privateKey: `pem ${kid}` })
+const key = (kid: string, algorithm: StoredKey['algorithm'] = 'ES256'): StoredKey => ({
+  kid,
+  algorithm,
+  createdAt: 1,
+  activeAt: 2,
+  privateKey: `pem ${kid}`,
+})
 const event = (n: number): AuditEvent => ({
   id: `event-${n}`,
   time: '2026-01-01T00:00:00.000Z',
@@ -297,14 +304,14 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       const first = await place.open('durable')
       await first.labels.write('sandbox', 'd', owned('alice'))
       await first.revocations.append(revocation('durable'))
-      await first.keys.replace([], [key('durable')])
+      await first.keys.replace([], [key('durable'), key('page:durable', 'RS256')])
       await first.audit.commit(event(1))
       first.audit.append(event(2))
       await first.close()
       const again = await open('durable')
       deepEqual((await again.labels.read('sandbox', 'd'))?.labels, owned('alice'))
       deepEqual(targets((await again.revocations.list()).entries), ['durable'])
-      deepEqual(await again.keys.list(), [key('durable')])
+      deepEqual(await again.keys.list(), [key('durable'), key('page:durable', 'RS256')])
       deepEqual(await again.audit.tail(10), [event(1), event(2)])
     })
 
@@ -321,6 +328,52 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
         [{ ...kept!, retiredAt: 9 }, key('next')].sort((a, b) => (a.kid < b.kid ? -1 : 1)),
       )
     })
+
+    it('lets a proof be claimed once, by whichever handle', async () => {
+      const [one, two] = [await open('claims'), await open('claims')]
+      equal(await one.replays.claim('proof', now() + 60), true)
+      equal(await one.replays.claim('proof', now() + 60), false)
+      equal(await two.replays.claim('proof', now() + 120), false)
+      equal(await two.replays.claim('another', now() + 60.5), true)
+      const won = await Promise.all(Array.from({ length: 20 }, (_, i) => [one, two][i % 2]!.replays.claim('race', now() + 60)))
+      equal(won.filter(Boolean).length, 1)
+    })
+
+    it('keeps the claims of two realms apart', async () => {
+      equal(await (await open('claims-1')).replays.claim('proof', now() + 60), true)
+      equal(await (await open('claims-2')).replays.claim('proof', now() + 60), true)
+    })
+
+    it('forgets a claim once it has expired, and not before', async () => {
+      const { replays } = await open('claims-end')
+      const end = Date.now() / 1000 + 1.2
+      equal(await replays.claim('brief', end), true)
+      equal(await replays.claim('over', now() - 1), true)
+      equal(await replays.claim('brief', end), false)
+      await until('the claim to expire', async () => replays.claim('brief', now() + 60), 5000)
+      ok(Date.now() / 1000 >= end, `${end - Date.now() / 1000} s early`)
+      equal(await replays.claim('brief', now() + 60), false)
+    })
+
+    it('keeps claims after every handle closed', async function () {
+      if (!place.survives) return this.skip()
+      const first = await place.open('claims-durable')
+      equal(await first.replays.claim('proof', now() + 60), true)
+      await first.close()
+      equal(await (await open('claims-durable')).replays.claim('proof', now() + 60), false)
+    })
+
+    it('gives one secret of a name to all who ask, at once or later', async () => {
+      const [one, two] = [await open('secrets'), await open('secrets')]
+      const given = await Promise.all(Array.from({ length: 10 }, (_, i) => [one, two][i % 2]!.secrets.shared('s', `candidate-${i}`)))
+      equal(new Set(given).size, 1)
+      ok(given[0]?.startsWith('candidate-'))
+      equal(await two.secrets.shared('s', 'later'), given[0])
+      equal(await one.secrets.shared('t', 'other name'), 'other name')
+      equal(await (await open('secrets-2')).secrets.shared('s', 'other realm'), 'other realm')
+    })
+
+    apiKeysContract(open)
 
     it('keeps the order of the audit trail, appended or committed', async () => {
       const { audit } = await open('audit')

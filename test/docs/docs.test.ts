@@ -92,7 +92,8 @@ describe('the documentation', function () {
 
   it('has every metric of the code in operations.md, and no other', () => {
     const src = join(checkout, 'src')
-    const named = (text: string): string[] => [...text.matchAll(/\bpostern_[a-z_]+\b/g)].map(([name]) => name)
+    // API keys begin as metrics do.
+    const named = (text: string): string[] => [...text.matchAll(/\bpostern_(?!key_)[a-z_]+\b/g)].map(([name]) => name)
     const code = readdirSync(src, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.startsWith('adapters/metrics'))
       .flatMap((file) => [...readFileSync(join(src, file), 'utf8').matchAll(/'(postern_[a-z_]+)'/g)].map(([, name]) => name!))
@@ -189,6 +190,9 @@ describe('the documentation', function () {
       // As the page says that a platform may write it.
       assert.equal(await client.hget('postern:default:labels:sandbox:s1', 'agentcube.io/owner'), 'alice')
       await state.revocations.append({ level: 'token', target: 't', at: 1, until: 2 })
+      await state.apiKeys.list()
+      await state.apiKeys.noteUsed(new Map([['k', 1]]))
+      assert.equal((await state.apiKeys.lastUsed(['k'])).get('k'), 1)
       await state.keys.replace([], [{ kid: 'k', algorithm: 'ES256', createdAt: 1, activeAt: 1, privateKey: 'p' }])
       await client.set('session:x1', JSON.stringify({ ownerId: 'bob' }))
       const place = { url: url.replace('USER', 'reader') }

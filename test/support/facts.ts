@@ -48,7 +48,7 @@ export function aPolicy(entries: readonly RouteEntry[], over: Partial<Policy> = 
     routes: new RouteTable(entries),
     preflight: 'deny',
     headers: { prefix: 'x-postern-', subject, issuer, roles, workload, decision, owner, fixed },
-    denials: { detail: false, realm: 'postern', resourceMetadata: undefined },
+    denials: { detail: false, realm: 'postern', resourceMetadata: undefined, proofAlgorithms: 'ES256 EdDSA' },
     trustDomains: new Set(['cluster.local']),
     metadataKeys: [],
     places: noPlaces,

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Finding } from '../../../src/config/envoy/finding.ts'
 import { cli } from '../../cli/captured.ts'
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts'
 import { fixturePath } from './fixtures.ts'
 
 const good = fixturePath('good/bootstrap.yaml')
-const policy = fixturePath('policy.yaml')
+const policy = fixturePath('policies/users.yaml')
 const open = fixturePath('bootstrap/fails-open.yaml')
 
 interface Printed {
@@ -93,7 +93,7 @@ describe('postern lint --envoy', () => {
       printed.envoy.findings.map(({ code }) => code),
       ['policy-check-address'],
     )
-    folder.removeFile?.('postern.yaml')
+    rmSync(folder.file('postern.yaml'))
   })
 
   it('ends with 2 for what cannot be read', async () => {

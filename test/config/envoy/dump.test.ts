@@ -10,12 +10,14 @@ const dumped = [
   'any-certificate.yaml',
   'asks-about-half.yaml',
   'cluster-of-a-split-unasked.yaml',
+  'custom-policy-for-some-paths.yaml',
   'escaped-slashes-unescaped.yaml',
   'fails-open.yaml',
   'host-unasked.yaml',
   'keys-fetched-late.yaml',
   'no-status-on-error.yaml',
   'no-timeout.yaml',
+  'route-turned-on-by-nobody.yaml',
   'route-unasked-by-filter-config.yaml',
   'underscores-allowed.yaml',
 ]
@@ -52,11 +54,13 @@ describe('the dump of a real Envoy', function () {
     )
   })
 
-  it('has nothing to find where the file has nothing', async () => {
-    const good = fixturesIn('good').find(({ file }) => file === 'bootstrap.yaml')!
-    const linted = lintText(await dumpOf(good.text))
-    assert.deepEqual([linted.faults, linted.findings], [[], []])
-  })
+  for (const { file, text } of fixturesIn('good')) {
+    if (!/^static_resources:/m.test(text)) continue
+    it(`has nothing to find where ${file} has nothing`, async () => {
+      const linted = lintText(await dumpOf(text))
+      assert.deepEqual([linted.faults, linted.findings], [[], []])
+    })
+  }
 
   for (const { name, file, text } of fixturesIn('bootstrap')) {
     if (!dumped.includes(file)) continue

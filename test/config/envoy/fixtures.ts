@@ -5,7 +5,7 @@ import { type PolicyFacts, policyFacts } from '../../../src/config/envoy/policy-
 import { readPolicy } from '../../../src/config/read.ts'
 
 /** Folders of test/config/envoy/fixtures. */
-export type Folder = 'bootstrap' | 'config-dump' | 'edge-trust' | 'gateway' | 'good' | 'istio' | 'policy' | 'refused'
+export type Folder = 'bootstrap' | 'config-dump' | 'gateway' | 'good' | 'istio' | 'policy' | 'refused'
 
 /** A file under test/config/envoy/fixtures. */
 export interface Fixture {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { findings } from '../../../src/config/envoy/codes.ts'
-import type { PolicyFacts } from '../../../src/config/envoy/policy-facts.ts'
 import { type EnvoyFileName, envoyText } from '../../support/envoy-document.ts'
 import { expected, factsOf, fixturesIn, found, lintText } from './fixtures.ts'
 
@@ -24,27 +23,18 @@ describe('lint of Envoy configurations', () => {
   }
 
   describe('policy: one disagreement each', () => {
-    let policy: PolicyFacts
-    before(async () => {
-      policy = await factsOf('policy.yaml')
-    })
     for (const { name, text } of fixturesIn('policy')) {
-      it(name, () => {
+      it(name, async () => {
         const want = expected(text)
         assert.equal(want.length, 1, 'a fixture marks its one fault')
-        assert.deepEqual(found(lintText(text, policy)), want)
+        const policy = /beside (policies\/[a-z-]+\.yaml)/.exec(text)?.[1] ?? assert.fail('it names its policy')
+        assert.deepEqual(found(lintText(text, await factsOf(policy))), want)
       })
     }
 
-    for (const { name, text } of fixturesIn('edge-trust')) {
-      it(`edge-trust: ${name}`, () => {
-        assert.deepEqual(found(lintText(text, { ...policy, verified: [], edgeHeaders: new Set(['x-user-id']) })), expected(text))
-      })
-    }
-
-    it('finds nothing where they agree', () => {
+    it('finds nothing where they agree', async () => {
       const good = fixturesIn('good').find(({ file }) => file === 'bootstrap.yaml')!
-      const linted = lintText(good.text, policy)
+      const linted = lintText(good.text, await factsOf('policies/users.yaml'))
       assert.deepEqual([linted.findings, linted.notCompared], [[], []])
     })
   })
@@ -94,7 +84,7 @@ describe('lint of Envoy configurations', () => {
 
   it('has a fixture for every code', () => {
     const marked = new Set(
-      (['bootstrap', 'istio', 'gateway', 'refused', 'policy', 'edge-trust'] as const).flatMap((folder) =>
+      (['bootstrap', 'istio', 'gateway', 'refused', 'policy'] as const).flatMap((folder) =>
         fixturesIn(folder).flatMap(({ text }) => expected(text).map((mark) => mark.split(' ').at(-1))),
       ),
     )

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
 import { lintEnvoy } from '../../../src/config/envoy/lint.ts'
 import { sourceOf } from '../../../src/config/envoy/node.ts'
 import { readJson } from '../../../src/config/envoy/read-json.ts'
 import { Setting } from '../../../src/config/envoy/setting.ts'
 import { fixturePath, found, lintText } from './fixtures.ts'
+
+interface Listener {
+  readonly filter_chains: { readonly filters: { typed_config: Record<string, unknown> }[] }[]
+}
 
 const good = readFileSync(fixturePath('good/bootstrap.yaml'), 'utf8')
 
@@ -144,5 +149,61 @@ describe('reading Envoy configurations', () => {
     assert.deepEqual([finding?.code, others], ['ext-authz-fail-open', []])
     const line = text.split('\n')[finding!.line - 1]!
     assert.equal(line.slice(finding!.column - 1), 'failure_mode_allow: true')
+  })
+
+  it('reads lists of resources without their types, as tools print them', () => {
+    const { static_resources } = parse(good) as { static_resources: { listeners: Listener[]; clusters: object[] } }
+    const [listener] = static_resources.listeners
+    const { filter_chains, ...rest } = listener!
+    const manager = filter_chains[0]!.filters[0]!.typed_config
+    const { route_config, ...settings } = manager
+    settings['rds'] = { route_config_name: 'edge', config_source: { ads: {} } }
+    filter_chains[0]!.filters[0]!.typed_config = { ...settings, normalize_path: false }
+    const files = [
+      { file: 'listeners.json', text: JSON.stringify([{ ...rest, default_filter_chain: filter_chains[0] }]) },
+      { file: 'routes.json', text: JSON.stringify([route_config]) },
+      { file: 'clusters.json', text: JSON.stringify(static_resources.clusters) },
+    ]
+    const linted = lintEnvoy(files, undefined)
+    assert.deepEqual(linted.faults, [])
+    assert.deepEqual(
+      linted.findings.map(({ code, path }) => [code, path]),
+      [['normalize-path', '[0].default_filter_chain.filters[0].typed_config.normalize_path']],
+    )
+    assert.equal(linted.notCompared.length, 1)
+  })
+
+  describe('says what it could not check', () => {
+    const authz = good.slice(
+      good.indexOf('                  - name: envoy.filters.http.ext_authz'),
+      good.indexOf('                  - name: envoy.filters.http.router'),
+    )
+    const byEcds = `                  - name: envoy.filters.http.ext_authz
+                    config_discovery: { config_source: { ads: {} }, type_urls: [type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz] }
+`
+    const istio = readFileSync(fixturePath('good/istio.yaml'), 'utf8')
+    const cases: readonly [name: string, text: string, sentence: RegExp][] = [
+      ['a filter by ECDS', good.replace(authz, byEcds), /"envoy\.filters\.http\.ext_authz" comes by ECDS/],
+      ['a cluster by CDS', good.replace('    - name: postern\n', '    - name: another\n'), /the cluster "postern" .* is in no file/],
+      [
+        'endpoints by EDS',
+        good.replace('    - name: postern\n', '    - name: postern\n      type: EDS\n'),
+        /the endpoints of "postern" come by EDS/,
+      ],
+      ['how Istio reaches it', istio, /how Istio reaches the provider "postern"/],
+      ['Istio without a policy', istio.slice(0, istio.indexOf('---\n')), /no AuthorizationPolicy with action CUSTOM/],
+      [
+        'patches of Envoy Gateway',
+        'apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata: { name: more }\nspec: {}\n',
+        /the EnvoyPatchPolicy "more"/,
+      ],
+    ]
+    for (const [name, text, sentence] of cases) {
+      it(name, () => {
+        const { findings, notCompared } = lintText(text)
+        assert.deepEqual(findings, [])
+        assert.ok(notCompared.some((told) => sentence.test(told)))
+      })
+    }
   })
 })

@@ -31,7 +31,7 @@ describe('lint of Envoy configurations that are strange', function () {
   this.timeout(60_000)
 
   it('judges a configuration in which any one setting is something else', async () => {
-    const policy = await factsOf('policy.yaml')
+    const policy = await factsOf('policies/users.yaml')
     const tree = parse(readFileSync(fixturePath('good/bootstrap.yaml'), 'utf8')) as Tree
     let tried = 0
     eachPlace(tree, (holder, key) => {
@@ -48,7 +48,7 @@ describe('lint of Envoy configurations that are strange', function () {
 
   for (const kind of ['istio', 'envoy-gateway']) {
     it(`does so for ${kind}`, async () => {
-      const policy = await factsOf('policy.yaml')
+      const policy = await factsOf('policies/users.yaml')
       const documents = readFileSync(fixturePath(`good/${kind}.yaml`), 'utf8')
         .split('\n---\n')
         .map((text) => parse(text) as Tree)

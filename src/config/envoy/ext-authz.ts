@@ -1,0 +1,164 @@
+import { type Context, judged } from './context.ts'
+import { durationMs } from './durations.ts'
+import { lintHeaderLists } from './ext-authz-headers.ts'
+import { lintService } from './ext-authz-service.ts'
+import { isAskedByIstio } from './istio-rbac.ts'
+import type { Setting } from './setting.ts'
+
+/** What an ext_authz filter stands beside. */
+export interface Around {
+  /** Whether a jwt_authn filter is in the same chain. */
+  readonly jwt: boolean
+  /** Whether the listener asks clients for a certificate. */
+  readonly certificates: boolean
+}
+
+/** Checks the configuration of one ext_authz filter (`envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`). */
+export function lintExtAuthz(config: Setting, around: Around, context: Context): void {
+  const { tell } = context.findings
+  if (config.at('http_service').present) {
+    tell(
+      'ext-authz-http-service',
+      config.at('http_service'),
+      'ext_authz asks an HTTP service',
+      'grpc_service: { envoy_grpc: { cluster_name: postern }, timeout: 1s }',
+    )
+    return
+  }
+  lintErrors(config, context)
+  lintWhetherAsked(config, context)
+  const service = config.at('grpc_service')
+  if (judged(context, service)) {
+    lintTimeout(service.at('timeout'), context)
+    for (const retry of [service.at('retry_policy'), service.at('envoy_grpc', 'retry_policy')])
+      if (retry.present)
+        tell('ext-authz-retry', retry, 'a check that failed is asked again', 'leave retry_policy out: Postern retries where it is safe')
+    lintService(service, context)
+  }
+  if (config.at('clear_route_cache').on)
+    tell(
+      'ext-authz-clear-route-cache',
+      config.at('clear_route_cache'),
+      'the route is chosen again after the decision',
+      'clear_route_cache: false',
+    )
+  lintBody(config.at('with_request_body'), config.at('with_request_body', 'allow_partial_message'), context)
+  lintHeaderLists(config.at('allowed_headers'), config.at('disallowed_headers'), context)
+  lintFacts(config, around, context)
+  const rules = config.at('decoder_header_mutation_rules')
+  if (rules.present && !rules.at('disallow_is_error').on)
+    tell(
+      'ext-authz-mutation-rules',
+      rules,
+      'headers of Postern’s answer may be dropped',
+      'leave decoder_header_mutation_rules out, or write disallow_is_error: true in them',
+    )
+}
+
+/** What happens when Postern cannot be asked. */
+function lintErrors(config: Setting, context: Context): void {
+  const { tell } = context.findings
+  lintFailOpen(config.at('failure_mode_allow'), 'failure_mode_allow: false', context)
+  const added = config.at('failure_mode_allow_header_add')
+  if (added.on)
+    tell(
+      'ext-authz-fail-open-header',
+      added,
+      'x-envoy-auth-failure-mode-allowed is set where Postern was not asked',
+      'failure_mode_allow_header_add: false',
+    )
+  const status = config.at('status_on_error')
+  if (judged(context, status)) lintErrorStatus(status.at('code'), 'status_on_error: { code: ServiceUnavailable }', context)
+}
+
+/** @param instead what to write, in the words of that configuration */
+export function lintFailOpen(setting: Setting, instead: string, { findings }: Context): void {
+  if (setting.on) findings.tell('ext-authz-fail-open', setting, `${setting.name} is true`, instead)
+}
+
+/** Enum names and numbers of `envoy.type.v3.StatusCode` from 500 on. */
+const serverErrors = /^(?:5\d\d|InternalServerError|NotImplemented|BadGateway|ServiceUnavailable|GatewayTimeout)$/
+
+/** @param code the status that a client gets where Postern cannot be asked; 403 where absent */
+export function lintErrorStatus(code: Setting, instead: string, { findings }: Context): void {
+  if (!serverErrors.test(code.shown))
+    findings.tell(
+      'ext-authz-error-status',
+      code,
+      `where Postern cannot be asked the answer is ${code.present ? code.shown : '403'}`,
+      instead,
+    )
+}
+
+/** @param timeout `grpc_service.timeout`; 200 ms where absent @param absentMs the default in milliseconds */
+export function lintTimeout(timeout: Setting, { findings }: Context, instead = 'timeout: 1s', absentMs = 200): void {
+  const ms = timeout.present ? durationMs(timeout.text) : absentMs
+  if (ms === undefined) return
+  const tell = (problem: string): void => findings.tell('ext-authz-timeout', timeout, problem, instead)
+  if (ms === 0) tell('a check has no time limit')
+  else if (ms < 500) tell(`a check may take ${ms} ms alone${timeout.present ? '' : ', the default'}`)
+  else if (ms > 10_000) tell(`a check may take ${ms / 1000} s${timeout.present ? '' : ', the default'}`)
+}
+
+/** Whether each request is asked about. */
+function lintWhetherAsked(config: Setting, context: Context): void {
+  const { tell } = context.findings
+  const shadow = config.at('shadow_mode')
+  if (shadow.on)
+    tell(
+      'ext-authz-shadow-mode',
+      shadow,
+      'decisions are taken note of and not enforced',
+      'shadow_mode: false; for adoption, routes of the policy may say enforce: false',
+    )
+  const version = config.at('transport_api_version')
+  if (version.shown === 'V2' || version.number === 1)
+    tell('ext-authz-transport-api', version, `transport_api_version is ${version.shown}`, 'transport_api_version: V3')
+  const metadata = config.at('filter_enabled_metadata')
+  // Istio's own: its RBAC filter says which requests, and is checked in its place.
+  const byIstio = isAskedByIstio(config)
+  const deniesRest = config.at('deny_at_disable', 'default_value').on
+  const instead = 'leave it out: the filter is then on for all; for adoption, routes of the policy may say enforce: false'
+  if (metadata.present && !deniesRest && !byIstio)
+    tell('ext-authz-filter-enabled', metadata, 'only requests with certain metadata are asked about', instead)
+  const enabled = config.at('filter_enabled')
+  if (!enabled.present || deniesRest) return
+  const share = percent(enabled.at('default_value'))
+  if (share < 100) tell('ext-authz-filter-enabled', enabled, `${share} % of the requests are asked about`, instead)
+  else if (enabled.at('runtime_key').present)
+    tell(
+      'ext-authz-filter-enabled-runtime',
+      enabled.at('runtime_key'),
+      `the runtime key "${enabled.at('runtime_key').shown}" says which share is asked about`,
+      instead,
+    )
+}
+
+/** A `FractionalPercent`, as percent. */
+function percent(fraction: Setting): number {
+  const denominators: Readonly<Record<string, number>> = { TEN_THOUSAND: 100, MILLION: 10_000, '1': 100, '2': 10_000 }
+  return (fraction.at('numerator').number ?? 0) / (denominators[fraction.at('denominator').shown] ?? 1)
+}
+
+/** @param body where it is set that bodies are sent @param partial whether halves of them are */
+export function lintBody(body: Setting, partial: Setting, { findings }: Context): void {
+  if (partial.on) findings.tell('ext-authz-partial-body', partial, 'the first part of a body is sent', `leave ${body.name} out`)
+  else if (body.present) findings.tell('ext-authz-request-body', body, 'bodies are sent', `leave ${body.name} out`)
+}
+
+/** What Postern is shown of a request. */
+function lintFacts(config: Setting, around: Around, context: Context): void {
+  const { findings, policy } = context
+  const certificate = config.at('include_peer_certificate')
+  if (judged(context, certificate) && !certificate.on && (around.certificates || context.patch))
+    findings.tell('ext-authz-peer-certificate', certificate, 'the client’s certificate is not sent', 'include_peer_certificate: true')
+  const needed = around.jwt && (policy === undefined || policy.verified.length > 0)
+  const namespaces = config.at('metadata_context_namespaces')
+  if (needed && judged(context, namespaces) && !namespaces.texts.includes('envoy.filters.http.jwt_authn'))
+    findings.tell(
+      'ext-authz-metadata-namespace',
+      namespaces,
+      'the metadata of jwt_authn is not sent',
+      'metadata_context_namespaces: [envoy.filters.http.jwt_authn]',
+    )
+}

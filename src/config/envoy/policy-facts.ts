@@ -1,0 +1,102 @@
+import type { Settings } from '../schema.ts'
+import { type Address, parseAddress } from '../schema-listen.ts'
+
+/** An `oidc` validator with `verified_by: envoy`. */
+export interface EnvoyVerified {
+  readonly name: string
+  readonly metadataKey: string
+  readonly issuer: string
+  readonly audiences: readonly string[]
+  readonly forward: boolean
+}
+
+/** What of a policy an Envoy configuration must fit. */
+export interface PolicyFacts {
+  readonly realm: string
+  readonly check: { readonly address: Address; readonly tls: 'none' | 'tls' | 'mtls' }
+  readonly verified: readonly EnvoyVerified[]
+  /** Whether credentials other than those that Envoy verifies may come: such requests must not end at Envoy. */
+  readonly others: boolean
+  /** Headers that Postern reads, or removes where a client sends them; lower case. */
+  readonly headers: readonly string[]
+  /** Headers that edge-trust validators read, lower case. */
+  readonly edgeHeaders: ReadonlySet<string>
+  /** Whether it knows workloads by their certificates. */
+  readonly workloads: boolean
+  /** Whether a route takes `%2F` in parameters. */
+  readonly encodedSlash: boolean
+}
+
+type Tree = Readonly<Record<string, unknown>>
+
+/** What an Envoy configuration must fit of a policy that was read without faults. */
+export function policyFacts(settings: Settings): PolicyFacts {
+  const verified = settings.identity.flatMap((entry) =>
+    entry.type === 'oidc' && entry.verified_by === 'envoy'
+      ? [
+          {
+            name: entry.name,
+            metadataKey: entry.metadata_key ?? entry.name,
+            issuer: entry.issuer,
+            audiences: [entry.audience].flat(),
+            forward: entry.forward,
+          },
+        ]
+      : [],
+  )
+  const edge = settings.identity.filter(({ type }) => type === 'edge-trust').flatMap((entry) => headersIn(entry as Tree))
+  const address = parseAddress(settings.listen.check.address)
+  return {
+    realm: settings.realm,
+    check: { address: address ?? { kind: 'unix', path: settings.listen.check.address }, tls: settings.listen.check.tls.mode },
+    verified,
+    others: settings.identity.length > verified.length,
+    headers: headersRead(settings),
+    edgeHeaders: new Set(edge),
+    workloads: settings.identity.some(({ type }) => type === 'mtls') || settings.routes.some(({ workload }) => workload !== undefined),
+    encodedSlash: settings.routes.some((route) => route.encoded_slash),
+  }
+}
+
+/** Without a policy: what every Postern reads. */
+export const headersAlways: readonly string[] = ['authorization', 'x-postern-subject', 'x-postern-claim-groups']
+
+function headersRead(settings: Settings): string[] {
+  const { prefix } = settings.headers
+  const read = settings.identity.flatMap((entry) => headersIn(entry as Tree))
+  const resources = settings.routes.flatMap(({ owner }) => headerSources(owner))
+  return [...new Set(['authorization', `${prefix}subject`, `${prefix}claim-groups`, ...read, ...resources])]
+}
+
+/** The headers that one validator reads, or removes, whatever its type: those that its settings name. */
+function headersIn(entry: Tree): string[] {
+  const edge = entry['type'] === 'edge-trust'
+  const named = [
+    ...(edge ? [...texts(entry['headers']), ...texts(entry['claims_from_headers'], 'names')] : texts(entry['from']).flatMap(headerOf)),
+    ...texts(entry['end_user_header']),
+    ...texts((entry['proof'] as Tree | undefined)?.['header']),
+  ]
+  return named.map((name) => name.toLowerCase())
+}
+
+/** The header that a place of credentials stands for; none for the query. */
+function headerOf(place: string): string[] {
+  if (place.startsWith('header:')) return [place.slice('header:'.length)]
+  if (place.startsWith('cookie:')) return ['cookie']
+  if (place === 'websocket') return ['sec-websocket-protocol']
+  return place === 'query' ? [] : [place]
+}
+
+/** The texts of a value: its own, those of a list, or the members (or names) of a mapping. */
+function texts(value: unknown, of: 'names' | 'members' = 'members'): string[] {
+  if (typeof value === 'string') return [value]
+  if (Array.isArray(value)) return value.filter((item) => typeof item === 'string')
+  if (typeof value !== 'object' || value === null) return []
+  return of === 'names' ? Object.keys(value) : Object.values(value).filter((item) => typeof item === 'string')
+}
+
+/** `header:NAME` of an owner's id. */
+const headerSources = (owner: unknown): string[] =>
+  texts((owner as Tree | undefined)?.['id'])
+    .filter((id) => id.startsWith('header:'))
+    .map((id) => id.slice('header:'.length).toLowerCase())

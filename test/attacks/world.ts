@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { parse } from 'yaml'
+import { adminSecret } from '../support/admin.ts'
+import { type Certificates, testCertificates } from '../support/certificates.ts'
+import { type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
+import { freePorts } from '../support/free-port.ts'
+import { type RunningRedis, startRedis } from '../support/redis.ts'
+import { createStops } from '../support/stops.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+import { startUpstream, type Upstream } from '../support/upstream.ts'
+import { envoyConfig } from './envoy-config.ts'
+import { type ServedIssuer, serveIssuer } from './issuer.ts'
+import { issuerKeys } from './keys.ts'
+import type { Minting } from './tokens.ts'
+
+/** Everything around the server under test. */
+export interface World {
+  readonly envoy: RunningEnvoy
+  readonly upstream: Upstream
+  readonly certificates: Certificates
+  readonly strangers: Certificates
+  readonly minting: Minting
+  readonly here: ServedIssuer
+  readonly redis: RunningRedis
+  /** host:port at which Envoy asks the server under test. */
+  readonly check: string
+  readonly admin: string
+  /** The policy for Postern, filled in. */
+  readonly policy: string
+  /** Empties Redis, and writes the owners anew; no server may be running. */
+  readonly reset: () => Promise<void>
+  readonly stop: () => Promise<void>
+}
+
+/** What was there before the first case: test/attacks/owners.yaml. */
+export interface Owners {
+  readonly labels: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly broken: readonly string[]
+  readonly documents: Readonly<Record<string, string>>
+}
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+
+export const owners: Owners = parse(readFileSync(join(here, 'owners.yaml'), 'utf8')) as Owners
+
+/** What Postern's environment holds. */
+export const environment = {
+  POSTERN_TEST_ADMIN_SECRET: adminSecret,
+  POSTERN_TEST_ENCRYPTION_KEY: '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff',
+}
+
+export interface WorldOptions {
+  /** host:port of a server that is there already; absent: a free port, for one that is started later. */
+  readonly target?: string
+  /** Where keys are kept from run to run, and world.json is written. */
+  readonly folder?: string
+  /** Of the issuer that the server asks for keys; 0: a free one. */
+  readonly issuerPort?: number
+}
+
+/** Starts Envoy, its upstream, the issuers and Redis; not the server under test. */
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const folder = temporaryFolder()
+  const { started, stop } = createStops(folder.remove)
+  try {
+    const certificates = testCertificates(folder.path, 'workloads-ca')
+    certificates.server('server', { dns: ['edge.example'] })
+    const strangers = testCertificates(folder.path, 'strangers-ca')
+    const keys = issuerKeys(options.folder)
+    const served = started(await serveIssuer(keys.here, keys.stranger, options.issuerPort))
+    const upstream = started(await startUpstream('upstream'))
+    const redis = started(await startRedis())
+    await fill(redis)
+    const [check = 0, admin = 0, issuer = 0] = await freePorts(3)
+    const target = options.target ?? `127.0.0.1:${check}`
+    const envoy = started(await startEnvoy(envoyConfig({ folder: folder.path, check: target, upstream: upstream.port, keys })))
+    const issuers = {
+      users: 'https://users.example',
+      partners: 'https://partners.example',
+      here: served.issuer,
+      stranger: 'https://stranger.example',
+      own: `http://127.0.0.1:${issuer}`,
+    }
+    const values: Record<string, string> = {
+      check: target,
+      admin: `127.0.0.1:${admin}`,
+      issuer: `127.0.0.1:${issuer}`,
+      redis: String(redis.port),
+      here: served.issuer,
+    }
+    const policy = readFileSync(join(here, 'policy.yaml'), 'utf8').replace(/@([a-z]+)@/g, (whole, name: string) => values[name] ?? whole)
+    const world = { envoy, upstream, certificates, strangers, minting: { keys, issuers }, here: served, redis, check: target, policy, reset: () => fill(redis), stop }
+    if (options.folder !== undefined) describe(options.folder, world)
+    return { ...world, admin: `127.0.0.1:${admin}` }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** Owners as a platform would have written them. */
+async function fill(redis: RunningRedis): Promise<void> {
+  const client = redis.client()
+  await client.flushall()
+  const key = (id: string): string => `postern:default:labels:sandbox:${id}`
+  await Promise.all([
+    ...Object.entries(owners.labels).map(([id, labels]) => client.hset(key(id), labels)),
+    ...owners.broken.map((id) => client.set(key(id), 'alice')),
+    ...Object.entries(owners.documents).map(([id, text]) => client.set(`session:${id}`, text)),
+  ])
+}
+
+/** What the policy of another server has to know. */
+export function facts({ minting: { keys, issuers } }: Pick<World, 'minting'>): object {
+  const issuer = (name: 'users' | 'partners' | 'here') => ({ issuer: issuers[name], audience: 'edge', jwks: keys[name].jwks })
+  return { issuers: { users: issuer('users'), partners: issuer('partners'), here: issuer('here') }, trust_domain: 'cluster.local', owners }
+}
+
+function describe(folder: string, world: Pick<World, 'minting'>): void {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'world.json'), `${JSON.stringify(facts(world), null, 2)}\n`)
+}
