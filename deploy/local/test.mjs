@@ -14,6 +14,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { step } from './cache.mjs'
 import { CommandError, run, SetupError } from './command.mjs'
+import { ensureDex } from './dex.mjs'
 import { ensureEnvoy } from './envoy.mjs'
 import { ensureH2spec } from './h2spec.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
@@ -96,6 +97,11 @@ async function fetchServers(env) {
     } else if (process.env.CI === 'true') throw new SetupError(`${keycloak.reason}; in CI its tests must run`)
     else process.stdout.write(`Without Keycloak: ${keycloak.reason}\n`)
   }
+  if (wanted.includes('dex')) {
+    const dex = await ensureDex()
+    if ('path' in dex) env.POSTERN_TEST_DEX = dex.path
+    else process.stdout.write(`Without dex, whose tests are skipped: ${dex.reason}\n`)
+  }
   try {
     await run('docker', ['info'], { limit: 3_000 })
     env.POSTERN_TEST_DOCKER = '1'
@@ -114,7 +120,7 @@ async function findH2spec(env) {
 /** @param {Exclude<Group, 'checks'>} group @param {string} node @param {Record<string, string>} env @param {string} [how] told beside its name */
 async function runGroup(group, node, env, how = '') {
   const files = filesOf[group]
-  if (group === 'keycloak' && env.POSTERN_TEST_KEYCLOAK === undefined) {
+  if ((group === 'keycloak' && env.POSTERN_TEST_KEYCLOAK === undefined) || (group === 'dex' && env.POSTERN_TEST_DEX === undefined)) {
     process.stdout.write(`\n${group}: skipped, ${files.length} files\n`)
     totals.skipped += files.length
     return

@@ -88,9 +88,9 @@ export async function openApiKeyList(options: ApiKeyListOptions): Promise<ApiKey
     noted.delete(key.id)
   }
 
-  /** What state has lost, or somebody has taken out of it, is in force nowhere. */
+  /** What state has lost, or somebody has taken out of it, is in force nowhere; that a key was revoked is remembered. */
   function dropUnseen(): void {
-    if (seen) for (const key of byId.values()) if (!seen.has(key.id)) drop(key)
+    if (seen) for (const key of byId.values()) if (!seen.has(key.id) && key.revokedAt === undefined) drop(key)
     seen = undefined
   }
 

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Change, ChangeFeed, Soon } from '../core/ports.ts'
+import { type Change, type ChangeFeed, type Soon, Unavailable } from '../core/ports.ts'
 
 /** Milliseconds between two readings: a flood of entries is read in strides. */
 const strideMs = 50
@@ -105,8 +105,8 @@ export async function followLog<Entry>(options: FollowOptions<Entry>): Promise<F
     asked += 1
     // From here on something is missing, whatever the feed says. The first of several unread changes counts.
     unreadSince ??= told()
-    if (reading) return
-    if (performance.now() - readAt < strideMs) readIn(strideMs)
+    // One that is under way may have looked for changes already.
+    if (reading || performance.now() - readAt < strideMs) readIn(strideMs)
     else void readOnce()
   })
 
@@ -115,9 +115,9 @@ export async function followLog<Entry>(options: FollowOptions<Entry>): Promise<F
   return {
     wholeUntil: () => unreadSince ?? feed.heardAt(),
     catchUp: async () => {
-      // One that was under way began too early.
+      // One that is under way began too early. There is never a second beside it: what begins anew would be counted twice.
       await reading
-      await readOn()
+      if (!(await readOnce())) throw new Unavailable('the log cannot be read')
     },
     close: () => {
       closed = true

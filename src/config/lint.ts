@@ -22,7 +22,9 @@ export async function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[],
   const rules = new Map(entries.map((entry) => [entry.route.id, entry]))
   for (const [i, route] of draft.routes.entries()) {
     if (turns.due) await turns.next()
-    if (route) warnOfRoute(route, rules.get(route.id), i, report)
+    if (!route) continue
+    warnOfRoute(route, rules.get(route.id), i, report)
+    if (route.binding === 'dpop') warnOfBinding(route, draft, i, report)
   }
   warnOfValidators(draft, entries, report)
   warnOfSharedAudiences(draft, report)
@@ -81,11 +83,32 @@ function warnOfRoute(route: RouteSettings, entry: RouteEntry | undefined, i: num
     )
 }
 
+/** Who may identify on the route must be shown the token itself: the proof names its hash (RFC 9449, section 4.3). */
+function warnOfBinding(route: RouteSettings, { identity }: Draft, i: number, report: Report): void {
+  const path = ['routes', i, 'binding']
+  if (route.authorization === 'keep')
+    report(
+      path,
+      `"Authorization" of the route "${route.id}" is the upstream's, so that no DPoP token can stand there: write authorization: replace`,
+    )
+  const able = identity.some(
+    (entry) =>
+      entry &&
+      (route.identity === undefined || route.identity.includes(entry.name)) &&
+      (entry.type === 'postern' || (entry.type === 'oidc' && (entry.verified_by === 'postern' || entry.forward))),
+  )
+  if (!able)
+    report(
+      path,
+      `no validator of the route "${route.id}" is shown tokens that DPoP could prove: write forward: true, or verified_by: postern, on one of them`,
+    )
+}
+
 /** Presented roles that a validator could give; undefined for any. */
 function mayGive(entry: ValidatorSettings): readonly string[] | undefined {
   if (entry.type === 'basic') return []
-  if (entry.type !== 'mtls') return entry.may_assert
-  const mapped = Object.values(entry.roles).flat()
+  if (entry.type !== 'mtls' && entry.type !== 'shared-token') return entry.may_assert
+  const mapped = entry.type === 'mtls' ? Object.values(entry.roles).flat() : entry.role === undefined ? [] : [entry.role]
   return entry.may_assert ? mapped.filter((role) => entry.may_assert?.includes(role)) : mapped
 }
 

@@ -24,6 +24,8 @@ export interface Row {
   readonly name: string
   readonly cases: number
   readonly held: number
+  /** Of those held: the server gave no answer, or none that could be used, and Envoy failed closed. */
+  readonly byError: number
   readonly broken: number
   readonly notApplicable: number
   readonly pending: number
@@ -32,10 +34,13 @@ export interface Row {
 export function rowsOf(classes: readonly CaseClass[], results: readonly Result[]): Row[] {
   const count = (name: string | undefined, verdict: Result['verdict']): number =>
     results.filter((result) => (name === undefined || result.case.class === name) && result.verdict === verdict).length
+  const errors = (name: string | undefined): number =>
+    results.filter(({ case: one, verdict, outcome }) => (name === undefined || one.class === name) && verdict === 'held' && outcome?.kind === 'error').length
   const row = (label: string, name: string | undefined, cases: number): Row => ({
     name: label,
     cases,
     held: count(name, 'held'),
+    byError: errors(name),
     broken: count(name, 'broken'),
     notApplicable: count(name, 'not applicable'),
     pending: count(name, 'pending'),

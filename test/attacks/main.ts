@@ -80,6 +80,7 @@ async function main(): Promise<number> {
       const strict = values.target === undefined && !values.opa
       const results = await runCorpus(world, classes, { strict, lacks, ...(strict && { handed: await handedOut(world) }) })
       show(classes, results)
+      for (const crash of server?.crashes ?? []) process.stderr.write(`the server ended and was started again: ${crash}\n`)
       return results.some(({ verdict }) => verdict === 'broken') ? 1 : 0
     } finally {
       await server?.stop()
@@ -118,8 +119,8 @@ function show(classes: readonly CaseClass[], results: readonly Result[]): void {
 
 function tableOf(rows: readonly Row[]): string {
   const cells = [
-    ['class', 'cases', 'held', 'broken', 'n/a', 'pending'],
-    ...rows.map((row) => [row.name, row.cases, row.held, row.broken, row.notApplicable, row.pending].map(String)),
+    ['class', 'cases', 'held', 'by error', 'broken', 'n/a', 'pending'],
+    ...rows.map((row) => [row.name, row.cases, row.held, row.byError, row.broken, row.notApplicable, row.pending].map(String)),
   ]
   const widths = cells[0]!.map((_, at) => Math.max(...cells.map((row) => row[at]!.length)))
   return cells.map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  ')).join('\n')

@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildPublished } from '../../bench/peers/build.ts'
-import { startListening } from '../../bench/peers/listening.ts'
+import { startProgram } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { until } from '../support/until.ts'
 import type { Server } from './serve.ts'
 import { facts, type World } from './world.ts'
 
@@ -26,11 +28,40 @@ export async function serveOpa(world: World): Promise<Server> {
   writeFileSync(config, JSON.stringify({ plugins: { envoy_ext_authz_grpc: { addr: world.check, path: 'attacks/authz/result' } } }))
   const command = [join(built, 'opa-envoy-plugin'), 'run', '--server', '--disable-telemetry', '--log-level', 'error'] as const
   const api = ['--addr', `unix://${folder.file('api.sock')}`]
-  const server = await startListening('OPA-Envoy', world.check, [...command, ...api, '--config-file', config, policy, data], { folder: folder.path })
-  return {
-    stop: async () => {
-      await server.stop()
-      folder.remove()
-    },
+  const [program, ...args] = [...command, ...api, '--config-file', config, policy, data]
+  let stopping = false
+  let running = startProgram(program!, args, { cwd: folder.path })
+  const crashes: string[] = []
+  // As a platform does: what ends is started again.
+  const supervise = async (): Promise<void> => {
+    for (;;) {
+      await running.ended
+      if (stopping) return
+      crashes.push(running.stderr.find((line) => line.startsWith('panic:')) ?? 'it ended')
+      running = startProgram(program!, args, { cwd: folder.path })
+    }
   }
+  const supervised = supervise()
+  const stop = async () => {
+    stopping = true
+    await running.stop()
+    await supervised
+    folder.remove()
+  }
+  try {
+    await until('OPA-Envoy to listen', () => accepts(world.check), 30_000)
+  } catch (error) {
+    await stop()
+    throw new Error(`OPA-Envoy did not start: ${running.stderr.slice(-5).join('\n')}`, { cause: error })
+  }
+  return { crashes, stop }
+}
+
+function accepts(target: string): Promise<boolean> {
+  const [host = '', port = ''] = target.split(':')
+  return new Promise((done) => {
+    const socket = connect(Number(port), host)
+    socket.once('connect', () => done(true)).once('error', () => done(false))
+    socket.once('connect', () => socket.destroy())
+  })
 }

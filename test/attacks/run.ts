@@ -51,7 +51,12 @@ export function createRunner(world: World, options: RunnerOptions): Runner {
       const asker = new Asker(world, client, one, options.handed ?? nothing)
       try {
         for (const step of one.first) await asker.step(step)
-        const outcome = await asker.ask(one)
+        let outcome = await asker.ask(one)
+        if (outcome.kind === 'error' && !options.strict) {
+          // Perhaps another case ended the server: once it is up again, this one is judged by its own answer.
+          await sleep(1_500)
+          outcome = await asker.ask(one)
+        }
         const fault = judge(one, outcome, options.strict, (text) => asker.text(text), options.lacks ?? none) ?? asker.logFault()
         const verdict = fault === undefined ? 'held' : one.pending === undefined ? 'broken' : 'pending'
         return { case: one, verdict, detail: fault ?? outcome.detail, outcome }

@@ -6,6 +6,8 @@ import { until } from '../support/until.ts'
 import { environment, type World } from './world.ts'
 
 export interface Server {
+  /** Why it ended meanwhile and was started again, each time. */
+  readonly crashes?: readonly string[]
   readonly stop: () => Promise<void>
 }
 

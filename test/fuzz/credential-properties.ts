@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { isUtf8 } from 'node:buffer'
 import fc from 'fast-check'
+import { isWholeApiKey, makeApiKey } from '../../src/core/api-key.ts'
 import { readCredential } from '../../src/core/credential.ts'
 import { cookieValues, protocolTokens, queryTokens, withoutCookies, withoutTokens } from '../../src/core/credential-places.ts'
 import { Deny } from '../../src/core/reasons.ts'
+import { readSharedTokens } from '../../src/core/shared-tokens.ts'
 import { basicCredentials } from '../../src/identity/basic.ts'
+import { edgeClaims } from '../../src/identity/edge-trust.ts'
 import { forwardedUri, readForwardedCertificates } from '../../src/identity/forwarded-certificate.ts'
+import { aRequest } from '../support/facts.ts'
 import { property } from './property.ts'
 
 const token = fc.string({ unit: fc.constantFrom(...'abcXYZ019-._~+/='), maxLength: 12 })
@@ -86,6 +90,40 @@ const nearest = fc.constantFrom(
   `Hash=ab;Subject="CN=x,O=\\"y\\"";URI=${genuine};DNS=a`,
   `URI=${genuine}`,
 )
+
+const edgeValue = fc.option(
+  fc.oneof(
+    fc.constantFrom(
+      'frank',
+      'frank,root',
+      '',
+      ' ',
+      'admin',
+      'a b',
+      '\u00e4',
+      '\u0000',
+      '\ufffd',
+      '\ud800',
+      'x'.repeat(1025),
+      '__proto__',
+      'invoke, admin',
+      ',',
+      'W10',
+      'W',
+    ),
+    fc.string({ unit: 'binary', maxLength: 8 }),
+  ),
+  { nil: undefined, freq: 8 },
+)
+const roleList = fc.jsonValue({ maxDepth: 2 }).map((value) => Buffer.from(JSON.stringify([value].flat())).toString('base64url'))
+const edgeSettings = {
+  validator: 'mesh',
+  headers: { subject: 'x-user-id', role: 'x-user-roles', end_user: 'x-user-id', email: 'x-user-email' },
+  claims: {},
+  namespace: 'mesh:',
+  mayAssert: undefined,
+}
+const wholeKey = makeApiKey()
 
 /** Where credentials stand, and what wraps them. */
 export const credentialProperties = [
@@ -191,5 +229,68 @@ export const credentialProperties = [
       if (found !== 'unclear') assert.equal(found, genuine)
     },
     { weight: 8 },
+  ),
+  property(
+    'edge headers: of any kind name nobody but whom they say',
+    fc.record({ subject: edgeValue, roles: fc.oneof(edgeValue, roleList), email: edgeValue, trusted: fc.boolean() }),
+    ({ subject, roles, email, trusted }) => {
+      const headers = Object.fromEntries(
+        Object.entries({ 'x-user-id': subject, 'x-user-roles': roles, 'x-user-email': email }).filter(([, value]) => value !== undefined),
+      ) as Record<string, string>
+      const verdict = edgeClaims({ ...edgeSettings, edge: { name: 'mesh', headers: [], trusts: () => trusted } }).identify(
+        aRequest({ headers }),
+        undefined,
+        0,
+      )
+      if (verdict === 'abstain') assert.ok(!trusted || subject === undefined)
+      else if (!(verdict instanceof Deny)) {
+        assert.ok(trusted && verdict.rawSubject === subject && verdict.subject === `mesh:${subject}`)
+        assert.doesNotMatch(verdict.rawSubject, /[\u0000-\u001f\u007f,]/)
+        for (const role of verdict.roles)
+          assert.ok(
+            role !== '' &&
+              (roles?.includes(role) ||
+                Buffer.from(roles ?? '', 'base64url')
+                  .toString()
+                  .includes(JSON.stringify(role))),
+            role,
+          )
+      }
+    },
+    { weight: 5 },
+  ),
+  property(
+    'API key: none with a character changed is whole',
+    fc.tuple(fc.nat(60), fc.constantFrom('0', 'A', 'z', '_', '', ' ', '\u00e4')),
+    ([at, text]) => {
+      const place = at % wholeKey.length
+      const changed = wholeKey.slice(0, place) + text + wholeKey.slice(place + 1)
+      assert.equal(isWholeApiKey(changed), changed === wholeKey)
+    },
+    { weight: 3, few: 300 },
+  ),
+  property(
+    'shared token: read or refused without telling it',
+    fc
+      .array(
+        fc.constantFrom(
+          '0123456789abcdef0123456789abcdef',
+          'short-secret',
+          'fedcba9876543210fedcba9876543210=',
+          ' ',
+          '\n',
+          '\r\n',
+          '\u00e4',
+          ',',
+        ),
+        { maxLength: 6 },
+      )
+      .map((parts) => parts.join('')),
+    (text) => {
+      const found = readSharedTokens(text)
+      if (typeof found === 'string') assert.doesNotMatch(found, /0123456789|short-secret|fedcba/)
+      else for (const one of found) assert.ok(one.length >= 32 && text.split(/\r?\n/).includes(one))
+    },
+    { weight: 2, few: 300 },
   ),
 ]

@@ -112,15 +112,26 @@ const sent: fc.Arbitrary<Sent> = fc.record({
   more: fc.array(fc.tuple(claimedName, fc.constantFrom('admin', 'alice', '')), { maxLength: 3 }),
 })
 
-/** What an upstream must never see as the client wrote it. */
+/** The ends of all credentials, which nothing else could hold. */
+const secretsOf = ({ headers, query }: Asked): string[] =>
+  [...headers.filter(([name]) => /^(?:authorization|x-api-key|cookie|sec-websocket-protocol)$/.test(name)).map(([, value]) => value), query]
+    .map((text) => text.slice(-20))
+    .filter((text) => /^[\w+/=-]{20}$/.test(text))
+
+/** What an upstream must never see as the client wrote it, and nobody else at all. */
 async function judgeSent(decide: (asked: Asked) => Promise<Decided>, { what, who, form: how, more }: Sent): Promise<void> {
   const plain = asking(what, who, how)
   const asked = {
     ...plain,
     headers: [...plain.headers, ...more.filter(([name]) => name.toLowerCase() !== 'authorization' || who.kind === 'none')],
   }
-  const { allowed, set, removed, removedQuery, who: found } = await decide(asked)
-  if (!allowed) return
+  const { allowed, set, removed, removedQuery, who: found, status, said, bytes } = await decide(asked)
+  for (const secret of secretsOf(asked)) assert.ok(!bytes.includes(secret), `the answer holds a credential: ${JSON.stringify(asked)}`)
+  if (!allowed) {
+    assert.ok(status >= 400 && status < 600, `${status}`)
+    for (const [name, value] of said) assert.match(`${name}: ${value}`, /^[\x20-\x7e]+$/)
+    return
+  }
   const told = `${JSON.stringify(asked)}\nset ${JSON.stringify(set)}\nremoved ${removed.join(', ')}`
   const gone = (name: string) => removed.includes(name) || Object.hasOwn(set, name)
   for (const [name, value] of asked.headers) {

@@ -48,6 +48,12 @@ export interface Decided {
   readonly set: Readonly<Record<string, string>>
   readonly removed: readonly string[]
   readonly removedQuery: readonly string[]
+  /** Of a denial; 0 of an allow. */
+  readonly status: number
+  /** What the client of a denial is told, beside the status. */
+  readonly said: readonly (readonly [name: string, value: string])[]
+  /** The whole answer, a byte a character. */
+  readonly bytes: string
 }
 
 /** The stages that serve, with everything in memory. */
@@ -190,7 +196,7 @@ function joined(fields: Asked['headers']): Record<string, string> {
 const facts = ['route', 'subject', 'issuer', 'roles', 'workload', 'resource', 'owner_match', 'audience', 'realm', 'enforced']
 
 function decided(bytes: Buffer): Decided {
-  const { status, ok_response: ok, dynamic_metadata: struct } = codec.responseDeserialize(bytes)
+  const { status, ok_response: ok, denied_response: denied, dynamic_metadata: struct } = codec.responseDeserialize(bytes)
   const metadata = structToJson((struct ?? {}) as StructMessage) ?? {}
   const set: Record<string, string> = {}
   for (const { header } of ok?.headers ?? []) if (header.key !== 'x-postern-decision') set[header.key] = header.value
@@ -201,6 +207,9 @@ function decided(bytes: Buffer): Decided {
     set,
     removed: ok?.headers_to_remove ?? [],
     removedQuery: ok?.query_parameters_to_remove ?? [],
+    status: denied?.status.code ?? 0,
+    said: (denied?.headers ?? []).map(({ header }) => [header.key, header.value] as const),
+    bytes: bytes.toString('latin1'),
   }
 }
 

@@ -29,7 +29,8 @@ function lintHosts(manager: Setting, config: Setting, { findings }: Context): vo
   if (named === undefined) return
   const port =
     config.at('ignore_port_in_host_matching').on || manager.at('strip_any_host_port').on || manager.at('strip_matching_host_port').on
-  const both = domains.filter((domain) => domain !== '*' && !domain.endsWith(':*')).every((domain) => domains.includes(`${domain}:*`))
+  const all = new Set(domains)
+  const both = domains.filter((domain) => domain !== '*' && !domain.endsWith(':*')).every((domain) => all.has(`${domain}:*`))
   if (!port && !both)
     findings.tell(
       'host-port',

@@ -38,8 +38,7 @@ export class Setting {
     }
     if (!(value instanceof Map)) return new Setting(undefined, [...this.path, step], this.#near)
     const members = value as ReadonlyMap<string, Node>
-    const other = step.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
-    const name = members.has(step) || !members.has(other) ? step : other
+    const name = members.has(step) ? step : otherName(step, members)
     const member = members.get(name)
     return new Setting(member?.value === null ? undefined : member, [...this.path, name], this.#near)
   }
@@ -128,4 +127,11 @@ export class Setting {
     for (const item of this.items) yield* item.walk()
     for (const [, member] of this.members) yield* member.walk()
   }
+}
+
+/** The name in `lowerCamelCase`, where a mapping has that. */
+function otherName(name: string, members: ReadonlyMap<string, Node>): string {
+  if (!name.includes('_')) return name
+  const camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+  return members.has(camel) ? camel : name
 }
