@@ -17,7 +17,7 @@ try {
   const args = process.argv.slice(2)
   /** @type {Record<string, string>} */
   const env = {}
-  // Needed by one property alone, and by none where others were chosen.
+  // For the property that asks a real one.
   if (!args.some((arg) => arg === '--help' || arg === '--list')) env.POSTERN_TEST_ENVOY = await ensureEnvoy()
   runAttached(node, [join(checkout, 'test/fuzz/run.ts'), ...args], env)
 } catch (error) {

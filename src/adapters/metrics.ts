@@ -114,7 +114,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_undecodable_total', 'Messages to the check port that were no CheckRequest', () => single(undecodables))
   gauge('postern_in_flight', 'Checks between request and answer', () => single(sources.inFlight?.()))
   gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)), 'min')
-  gauge('postern_api_keys', 'API keys known here, revoked and expired ones of the last 90 days among them', () => single(sources.apiKeys?.()), 'max')
+  const apiKeys = 'API keys known here, revoked and expired ones of the last 90 days among them'
+  gauge('postern_api_keys', apiKeys, () => single(sources.apiKeys?.()), 'max')
   const feedAge = (): Value[] => {
     const age = sources.feedAgeMs?.()
     return single(age === undefined ? undefined : Number.isFinite(age) ? Math.max(0, age) / 1000 : 0)

@@ -162,6 +162,7 @@ export function addApiKeys(app: Hono<AdminEnv>, options: AdminOptions): void {
   app.get('/v1/api-keys/:id', async (c) => {
     const list = apiKeys.list()
     if (!list) return noKeys(c)
+    if (!list.trusted()) throw new Unavailable('the keys are not known here')
     const key = await list.byId(c.req.param('id'))
     if (!key) return unknownKey(c)
     return c.json(show(key, (await lastUsed(list, [key])).get(key.id)))

@@ -79,7 +79,8 @@ function validatorOf(entry: Entry, needs: IdentityNeeds): Validator {
     case 'shared-token':
       return sharedToken({
         ...common,
-        secret: () => entry.secret.read(),
+        // Offline it may be on another machine: then nobody knows it.
+        secret: () => (entry.secret.known ? entry.secret.read() : ''),
         role: entry.role,
         endUserHeader: entry.trust_end_user_header ? entry.end_user_header.toLowerCase() : undefined,
         onFault: (detail) => onSharedToken?.(entry.name, detail),

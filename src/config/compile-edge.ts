@@ -14,7 +14,7 @@ export function edgeOf({ name, from, proof, headers, claims_from_headers }: Edge
       if (workloads && !(workload && workloads.has(workload.id))) return false
       if (proof && proofHeader !== undefined) {
         const shown = request.header(proofHeader)
-        if (shown === undefined || !sameSecret(shown, proof.secret.read())) return false
+        if (shown === undefined || !proof.secret.known || !sameSecret(shown, proof.secret.read())) return false
       }
       return workloads !== undefined || proof !== undefined
     },

@@ -58,7 +58,9 @@ const edgeTrust = () =>
     headers: z
       .strictObject({
         subject: text().prefault('x-user-id').describe('x-forwarded-client-cert: the SPIFFE ID of the client of the edge'),
-        role: text().prefault('x-user-roles').describe('one role, several joined with commas, or a JSON list in base64, as Envoy writes one'),
+        role: text()
+          .prefault('x-user-roles')
+          .describe('one role, several joined with commas, or a JSON list in base64, as Envoy writes one'),
         end_user: text().prefault('x-user-id'),
         email: text().prefault('x-user-email'),
       })

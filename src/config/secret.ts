@@ -67,6 +67,11 @@ export class Secret {
     return this.#value
   }
 
+  /** Whether there is a value: elsewhere than in a running service a secret may be one that this machine does not have. */
+  get known(): boolean {
+    return this.#value !== undefined
+  }
+
   #refresh(context: SecretContext): void {
     this.#readAt = context.now()
     let value = ''

@@ -10,7 +10,6 @@ const secretLength = 32
 const checksumLength = 6
 const checkedLength = apiKeyPrefix.length + secretLength
 const keyLength = checkedLength + checksumLength
-const form = /^[0-9A-Za-z]+$/
 
 /** The form of a key as a regular expression, for scanners; the checksum tells a key from a chance match. */
 export const apiKeyPattern = `${apiKeyPrefix}[0-9A-Za-z]{${secretLength + checksumLength}}`
@@ -34,15 +33,26 @@ export function makeApiKey(random: (size: number) => Uint8Array = randomBytes): 
 export const isApiKey = (token: string): boolean => token.startsWith(apiKeyPrefix)
 
 /** Whether it could be a key that was made here: its length, its characters and its checksum. Says nothing of whether it is in force. */
-export const isWholeApiKey = (token: string): boolean =>
-  token.length === keyLength &&
-  isApiKey(token) &&
-  form.test(token.slice(apiKeyPrefix.length)) &&
-  token.endsWith(checksum(token.slice(0, checkedLength)))
+export function isWholeApiKey(token: string): boolean {
+  if (token.length !== keyLength || !isApiKey(token)) return false
+  let crc = prefixCrc
+  for (let i = apiKeyPrefix.length; i < checkedLength; i++) {
+    const code = token.charCodeAt(i)
+    if (!(digitOf[code]! >= 0)) return false
+    crc = step(crc, code)
+  }
+  let written = 0
+  for (let i = checkedLength; i < keyLength; i++) {
+    const value = digitOf[token.charCodeAt(i)]!
+    if (!(value >= 0)) return false
+    written = written * digits.length + value
+  }
+  return written === ~crc >>> 0
+}
 
 /** CRC-32 of what stands before it, to the base of 62, the most significant digit first. */
 function checksum(text: string): string {
-  let rest = crc32(text)
+  let rest = ~register(text) >>> 0
   let written = ''
   for (let i = 0; i < checksumLength; i++) {
     written = digits[rest % digits.length] + written
@@ -51,15 +61,22 @@ function checksum(text: string): string {
   return written
 }
 
-/** CRC-32 of ISO 3309 and RFC 1952, section 8. @param text ASCII */
-function crc32(text: string): number {
-  let crc = 0xffffffff
-  for (let i = 0; i < text.length; i++) crc = table[(crc ^ text.charCodeAt(i)) & 0xff]! ^ (crc >>> 8)
-  return ~crc >>> 0
-}
-
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1
   return crc
 })
+
+const step = (crc: number, code: number): number => table[(crc ^ code) & 0xff]! ^ (crc >>> 8)
+
+/** The register of CRC-32 (ISO 3309; RFC 1952, section 8) after a text; its complement is the checksum. @param text ASCII */
+function register(text: string): number {
+  let crc = 0xffffffff
+  for (let i = 0; i < text.length; i++) crc = step(crc, text.charCodeAt(i))
+  return crc
+}
+
+const prefixCrc = register(apiKeyPrefix)
+
+/** What a character stands for, by its code; -1, or nothing at all, where it is none of the digits. */
+const digitOf = Int8Array.from({ length: 128 }, (_, code) => digits.indexOf(String.fromCharCode(code)))

@@ -90,7 +90,7 @@ const isOpaque = ({ token, claimedIssuer, jwt }: Credential): boolean =>
 function readEndUser(request: Request, header: string, caller: string): string | Deny | undefined {
   const value = request.header(header)
   if (value === undefined) return undefined
-  if (request.headerCount(header) > 1 || !endUserForm.test(value))
+  if (!endUserForm.test(value))
     return deny('invalid_credential', `${header} names no end user: expected once, 1 to 256 visible ASCII characters without a comma`)
   return value === caller ? deny('invalid_credential', `${header} names the callers themselves`) : value
 }

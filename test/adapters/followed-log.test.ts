@@ -7,7 +7,7 @@ import { until } from '../support/until.ts'
 /** A log of numbers in pages of three, that the test makes slow, fail, and begin anew. */
 async function setUp(entries: number[] = []) {
   const listeners = new Set<(change: Change) => void>()
-  const at = { now: 0, heard: 0, failing: false, epoch: 0, slow: false, lists: 0 }
+  const at = { now: 0, heard: 0, failing: false, epoch: 0, slow: false, lists: 0, ended: () => {} }
   const taken: (number | string)[] = []
   const list = async (after?: string) => {
     at.lists += 1
@@ -39,7 +39,10 @@ async function setUp(entries: number[] = []) {
     kind: 'api-keys',
     take: (entry) => void taken.push(entry),
     begins: () => void taken.push('begins'),
-    ends: () => void taken.push('ends'),
+    ends: () => {
+      taken.push('ends')
+      at.ended()
+    },
     clock: () => at.now,
   })
   return { log, entries, taken, at, tell, listeners }
@@ -90,6 +93,26 @@ describe('a log that is followed', () => {
       entries,
     )
     await until('the end', () => log.wholeUntil() === at.heard)
+  })
+
+  it('loses no change that is told just as a reading ends', async () => {
+    const { entries, taken, at, tell, log } = await follow()
+    for (let turns = 0; turns < 10; turns++) {
+      at.ended = () => {
+        at.ended = () => {}
+        let later = Promise.resolve()
+        for (let i = 0; i < turns; i++) later = later.then(() => {})
+        void later.then(() => {
+          entries.push(100 + turns)
+          tell()
+        })
+      }
+      entries.push(turns)
+      tell()
+      await until(`the change ${turns} turns later`, () => taken.includes(100 + turns), 1000)
+      await until('all to be known', () => log.wholeUntil() === at.heard, 1000)
+      at.now = at.heard += 1
+    }
   })
 
   it('is known up to the first change that could not be read', async () => {

@@ -7,7 +7,7 @@ const fields = z.record(z.string(), z.string())
 
 /** How a token is made; see tokens.ts. All but `by` changes what a good token of alice would be. */
 const token = z.strictObject({
-  by: z.enum(['users', 'here', 'partners', 'stranger']).default('here'),
+  by: z.enum(['users', 'here', 'partners', 'stranger', 'client']).default('here'),
   claims: z.record(z.string(), z.unknown()).default({}),
   /** Claims left out. */
   drop: z.array(z.string()).default([]),
@@ -38,7 +38,7 @@ const certificate = z.strictObject({
 const request = {
   via: z.enum(['envoy', 'check']).default('envoy'),
   /** Which of Envoy's listeners; see envoy-config.ts. */
-  on: z.enum(['edge', 'lenient', 'forgiving', 'raw']).default('edge'),
+  on: z.enum(['edge', 'lenient', 'forgiving', 'raw', 'ways']).default('edge'),
   ask: z.string().default('GET /plain'),
   host: z.string().default('edge.example'),
   headers: z.array(z.string()).default([]),
@@ -93,6 +93,9 @@ const expected = z.strictObject({
   /** Claims of the downstream token. */
   token: z.record(z.string(), z.unknown()).optional(),
   path: z.string().optional(),
+  /** What is left of these headers. */
+  cookie: z.string().optional(),
+  subprotocol: z.string().optional(),
   /** Other names that must not arrive. */
   lacks: z.array(z.string()).default([]),
 })
@@ -160,6 +163,7 @@ export function readCases(): CaseClass[] {
 /** What a case needs by how it is asked. */
 const implied = ({ on, check }: z.output<typeof one>): string[] => [
   ...(on === 'raw' || check?.raw ? ['header-map'] : []),
+  ...(on === 'ways' ? ['ways'] : []),
   ...(check?.certificate ? ['certificate'] : []),
 ]
 

@@ -1,7 +1,7 @@
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js'
-import type { Loose } from '../wire/support.ts'
 import type { CheckRequestMessage, CheckResponseMessage } from '../../src/wire/messages.ts'
 import { servedProtos } from '../../src/wire/protos.ts'
+import type { Loose } from '../wire/support.ts'
 import type { Outcome, Received } from './outcome.ts'
 
 type Response = Loose<CheckResponseMessage>
@@ -40,7 +40,12 @@ function judged(response: Response, sent: Received): Outcome {
     const status = response.denied_response?.status?.code || 403
     // A denial whose status is a success is told to the client as one.
     const kind = status < 400 ? 'error' : 'deny'
-    return { kind, status, detail: `code ${code}, ${status} ${response.denied_response?.body ?? ''}`, ...(reason !== undefined && { reason }) }
+    return {
+      kind,
+      status,
+      detail: `code ${code}, ${status} ${response.denied_response?.body ?? ''}`,
+      ...(reason !== undefined && { reason }),
+    }
   }
   const received = applied(response.ok_response, sent)
   return { kind: 'allow', status: 200, received, detail: 'allowed' }
@@ -49,11 +54,11 @@ function judged(response: Response, sent: Received): Outcome {
 function applied(ok: Response['ok_response'], sent: Received): Received {
   let headers = [...sent.headers]
   for (const option of ok?.headers ?? []) {
-    const name = (option.header?.key ?? '').toLowerCase()
-    if (option.append?.value !== true) headers = headers.filter(([one]) => one !== name)
-    headers.push([name, option.header?.value ?? ''])
+    const name = (option?.header?.key ?? '').toLowerCase()
+    if (option?.append?.value !== true) headers = headers.filter(([one]) => one !== name)
+    headers.push([name, option?.header?.value ?? ''])
   }
-  const removed = new Set((ok?.headers_to_remove ?? []).map((name) => name.toLowerCase()))
+  const removed = new Set((ok?.headers_to_remove ?? []).map((name) => (name ?? '').toLowerCase()))
   const parameters = new Set(ok?.query_parameters_to_remove ?? [])
   const [path = '', query] = sent.path.split(/\?(.*)/s)
   const kept = query?.split('&').filter((part) => !parameters.has(part.split('=')[0] ?? ''))

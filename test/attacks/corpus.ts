@@ -35,7 +35,9 @@ export function rowsOf(classes: readonly CaseClass[], results: readonly Result[]
   const count = (name: string | undefined, verdict: Result['verdict']): number =>
     results.filter((result) => (name === undefined || result.case.class === name) && result.verdict === verdict).length
   const errors = (name: string | undefined): number =>
-    results.filter(({ case: one, verdict, outcome }) => (name === undefined || one.class === name) && verdict === 'held' && outcome?.kind === 'error').length
+    results.filter(
+      ({ case: one, verdict, outcome }) => (name === undefined || one.class === name) && verdict === 'held' && outcome?.kind === 'error',
+    ).length
   const row = (label: string, name: string | undefined, cases: number): Row => ({
     name: label,
     cases,

@@ -8,6 +8,8 @@ export interface EnvoySetting {
   readonly folder: string
   /** host:port of the ext_authz server. */
   readonly check: string
+  /** The same, of the one behind the listener `ways`. */
+  readonly ways: string
   readonly upstream: number
   readonly keys: Readonly<Record<'users' | 'partners', IssuerKeys>>
 }
@@ -16,23 +18,25 @@ const listener = ['static_resources', 'listeners', 0]
 const manager = [...listener, 'filter_chains', 0, 'filters', 0, 'typed_config']
 
 /**
- * One Envoy with four listeners, all made from the shipped envoy.yaml:
+ * One Envoy with five listeners, all made from the shipped envoy.yaml:
  *
  * * `edge`: as it is shipped; Envoy repairs or refuses much before it asks anybody.
  * * `lenient`: Envoy repairs and refuses as little as it can, so that the server's own rules are seen.
  * * `forgiving`: as `lenient`, and a server that fails is an allow (`failure_mode_allow`): it must not fail.
  * * `raw`: as `lenient`, headers as bytes (`encode_raw_headers`) and a part of the body (`with_request_body`).
+ * * `ways`: as `lenient`, and another server is asked, whose policy takes credentials of other kinds.
  *
  * Local replies say in `x-refused-by` why they were given.
  */
 export function envoyConfig(setting: EnvoySetting): object {
   const edge = edgeDocument(setting)
   const config = edge.toJS() as { static_resources: { listeners: object[] } }
-  const others = (['lenient', 'forgiving', 'raw'] as const).map((name) => {
+  const others = (['lenient', 'forgiving', 'raw', 'ways'] as const).map((name) => {
     const document = edge.clone() as Document
     loosen(document)
     const extAuthz = [...manager, 'http_filters', filterIndex(document, 'ext_authz'), 'typed_config']
     if (name === 'forgiving') document.setIn([...extAuthz, 'failure_mode_allow'], true)
+    if (name === 'ways') document.setIn([...extAuthz, 'grpc_service', 'envoy_grpc', 'cluster_name'], 'ways')
     if (name === 'raw') {
       document.setIn([...extAuthz, 'encode_raw_headers'], true)
       document.setIn([...extAuthz, 'with_request_body'], { max_request_bytes: 512, allow_partial_message: true, pack_as_bytes: true })
@@ -44,7 +48,7 @@ export function envoyConfig(setting: EnvoySetting): object {
   return config
 }
 
-function edgeDocument({ folder, check, upstream, keys }: EnvoySetting): Document {
+function edgeDocument({ folder, check, ways, upstream, keys }: EnvoySetting): Document {
   const document = parseDocument(
     envoyFile('envoy.yaml', {
       'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
@@ -54,12 +58,12 @@ function edgeDocument({ folder, check, upstream, keys }: EnvoySetting): Document
       '/etc/ssl/certs/ca-certificates.crt': `${folder}/workloads-ca.crt`,
     }),
   )
-  const [address = '', port = ''] = check.split(/:(?=\d+$)/)
   const clusters = ['static_resources', 'clusters']
   const postern = (document.getIn(clusters) as { toJSON: () => { name: string }[] }).toJSON().findIndex(({ name }) => name === 'postern')
-  const endpoint = { address: { socket_address: { address, port_value: Number(port) } } }
-  document.setIn([...clusters, postern, 'load_assignment', 'endpoints'], [{ lb_endpoints: [{ endpoint }] }])
+  document.setIn([...clusters, postern, 'load_assignment', 'endpoints'], [endpoint(check)])
   document.setIn([...clusters, postern, 'type'], 'STRICT_DNS')
+  const other = (document.getIn([...clusters, postern]) as { toJSON: () => { load_assignment: object } }).toJSON()
+  document.addIn(clusters, { ...other, name: 'ways', load_assignment: { ...other.load_assignment, cluster_name: 'ways', endpoints: [endpoint(ways)] } })
   const jwt = [...manager, 'http_filters', filterIndex(document, 'jwt_authn'), 'typed_config']
   const common = { audiences: ['edge'], forward: true, require_expiration: true, clock_skew_seconds: 60 }
   const provider = (issuer: string, from: object, name: 'users' | 'partners') => ({
@@ -81,11 +85,18 @@ function edgeDocument({ folder, check, upstream, keys }: EnvoySetting): Document
     mappers: [
       {
         filter: { status_code_filter: { comparison: { op: 'GE', value: { default_value: 100, runtime_key: 'attacks.any_status' } } } },
-        headers_to_add: [{ header: { key: 'x-refused-by', value: '%RESPONSE_CODE_DETAILS%' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }],
+        headers_to_add: [
+          { header: { key: 'x-refused-by', value: '%RESPONSE_CODE_DETAILS%' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' },
+        ],
       },
     ],
   })
   return document
+}
+
+function endpoint(target: string): object {
+  const [address = '', port = ''] = target.split(/:(?=\d+$)/)
+  return { lb_endpoints: [{ endpoint: { address: { socket_address: { address, port_value: Number(port) } } } }] }
 }
 
 function filterIndex(document: Document, name: string): number {

@@ -3,13 +3,13 @@ import { tokenSpec } from './case.ts'
 import { dial, exchange } from './http1.ts'
 import { outcomeOf } from './outcome.ts'
 import { mint } from './tokens.ts'
-import type { World } from './world.ts'
+import { edgeProof, sharedToken, type World } from './world.ts'
 
 /** Tokens that a running Postern hands out: for an upstream, for its own administration, and for the edge. */
 export async function handedOut(world: World): Promise<ReadonlyMap<string, string>> {
-  const admin = await adminClient(world.admin)
+  const admin = await adminClient(world.main.admin)
   const { token } = await admin.mint({ subject: 'tester', roles: ['invoke'] })
-  const login = await fetch(`http://${world.admin}/v1/admin/auth`, {
+  const login = await fetch(`http://${world.main.admin}/v1/admin/auth`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ secret: adminSecret }),
@@ -19,6 +19,9 @@ export async function handedOut(world: World): Promise<ReadonlyMap<string, strin
     ['own-token', token],
     ['admin-token', adminToken],
     ['downstream', await downstream(world)],
+    ['shared', sharedToken],
+    ['edge-proof', edgeProof],
+    ...(await apiKeys(world)),
   ])
 }
 
@@ -32,4 +35,27 @@ async function downstream(world: World): Promise<string> {
   const value = received?.headers.find(([name]) => name === 'authorization')?.[1]
   // None is a fault that cases show.
   return value?.slice('Bearer '.length) ?? 'none'
+}
+
+/** An ordinary key, an administrator's, one that is revoked, and one that will soon have expired. */
+async function apiKeys(world: World): Promise<[name: string, key: string][]> {
+  const admin = await adminClient(world.ways.admin)
+  const make = async (order: object): Promise<{ id: string; key: string }> => {
+    const made = await admin.call('POST', '/v1/api-keys', { validator: 'keys', ...order })
+    if (made.status !== 201) throw new Error(`an API key was answered with ${made.status}: ${await made.text()}`)
+    return (await made.json()) as { id: string; key: string }
+  }
+  const [plain, root, revoked, expired] = await Promise.all([
+    make({ owner: 'carol' }),
+    make({ owner: 'root', role: 'admin' }),
+    make({ owner: 'dave' }),
+    make({ owner: 'erin', expires_in: 1 }),
+  ])
+  await admin.call('DELETE', `/v1/api-keys/${revoked.id}`)
+  return [
+    ['key', plain.key],
+    ['key-of-root', root.key],
+    ['revoked-key', revoked.key],
+    ['expired-key', expired.key],
+  ]
 }

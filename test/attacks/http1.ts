@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { connect, type ConnectionOptions } from 'node:tls'
+import { type ConnectionOptions, connect } from 'node:tls'
 import type { Answer } from './outcome.ts'
 
 const limit = 10_000
@@ -12,7 +12,14 @@ const quiet = 150
  */
 export function dial(port: number, tls: ConnectionOptions, protocol: string): Promise<Socket | undefined> {
   return new Promise((done) => {
-    const socket = connect({ host: '127.0.0.1', port, servername: 'localhost', checkServerIdentity: () => undefined, ALPNProtocols: [protocol], ...tls })
+    const socket = connect({
+      host: '127.0.0.1',
+      port,
+      servername: 'localhost',
+      checkServerIdentity: () => undefined,
+      ALPNProtocols: [protocol],
+      ...tls,
+    })
     socket.setNoDelay(true)
     socket.once('secureConnect', () => done(socket))
     socket.once('error', () => done(undefined))

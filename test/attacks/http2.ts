@@ -31,7 +31,10 @@ export async function exchangeHttp2(socket: Socket | undefined, request: Http2Re
       session.on('error', () => end([]))
       session.on('close', () => end([]))
       const body = request.data !== undefined || request.trailers !== undefined
-      const stream = session.request({ ':method': body ? 'POST' : 'GET', ':path': '/' }, { endStream: !body, waitForTrailers: request.trailers !== undefined })
+      const stream = session.request(
+        { ':method': body ? 'POST' : 'GET', ':path': '/' },
+        { endStream: !body, waitForTrailers: request.trailers !== undefined },
+      )
       let answer: Answer = { status: 0, headers: {}, body: '' }
       stream.on('response', (headers) => {
         const texts = Object.entries(headers).map(([name, value]) => [name, String(value)])

@@ -61,7 +61,10 @@ function sanitized(
   if (someone === undefined) throw new Error(`nobody is called ${who}`)
   const wanted = new Map<string, string>()
   for (const [name, value] of Object.entries(someone.headers))
-    wanted.set(`${prefix}${name}`, value.replace(/^\{(\w+)\}$/, (_, issuer: string) => text(`{{issuer ${issuer}}}`)))
+    wanted.set(
+      `${prefix}${name}`,
+      value.replace(/^\{(\w+)\}$/, (_, issuer: string) => text(`{{issuer ${issuer}}}`)),
+    )
   for (const [name, value] of Object.entries(set)) wanted.set(name, text(value))
   for (const [name, value] of received.headers) {
     const alike = name.replaceAll('_', '-')
@@ -73,10 +76,18 @@ function sanitized(
     }
     // Another server may encode what needs no encoding, too.
     const expectedValue = wanted.get(name)
-    if (expectedValue !== value && (strict || expectedValue === undefined || decoded(expectedValue) !== decoded(value))) return `the upstream got ${name}: ${value}`
+    if (expectedValue !== value && (strict || expectedValue === undefined || decoded(expectedValue) !== decoded(value)))
+      return `the upstream got ${name}: ${value}`
     wanted.delete(name)
   }
   for (const [name, value] of wanted) if (value !== '') return `the upstream did not get ${name}: ${value}`
+  for (const [name, value] of [
+    ['cookie', expected.cookie],
+    ['sec-websocket-protocol', expected.subprotocol],
+  ]) {
+    const got = received.headers.find(([one]) => one === name)?.[1]
+    if (value !== undefined && got !== value) return `the upstream got ${name}: ${got}`
+  }
   if (path !== undefined && received.path !== path) return `the upstream got the path ${received.path}`
   // Whoever exchanges no tokens hands none on.
   const handed = lacks.has('exchange') && expected.authorization === 'downstream' ? 'none' : expected.authorization

@@ -2,7 +2,8 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export type IssuerName = 'users' | 'here' | 'partners' | 'stranger'
+/** Whose keys; `client` signs proofs of possession, and issues nothing. */
+export type IssuerName = 'users' | 'here' | 'partners' | 'stranger' | 'client'
 type KeyKind = 'rsa' | 'ec' | 'ed'
 
 /** The keys of one issuer: what it publishes, and what it signs with. */
@@ -13,7 +14,7 @@ export interface IssuerKeys {
 }
 
 const kinds = { rsa: 'RS256', ec: 'ES256', ed: 'EdDSA' } as const
-const issuers: readonly IssuerName[] = ['users', 'here', 'partners', 'stranger']
+const issuers: readonly IssuerName[] = ['users', 'here', 'partners', 'stranger', 'client']
 
 /** The kid under which a kind of key is published. */
 export const kidOf = (issuer: IssuerName, kind: KeyKind): string => `${issuer}-${kind}`

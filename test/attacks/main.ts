@@ -67,7 +67,8 @@ async function main(): Promise<number> {
     return 2
   }
   if (values.weaken) return await weaken(classes, values.only, say)
-  const kept = values.target !== undefined || values.prepare ? { folder: values.world ?? join(homedir(), '.cache/postern/attacks'), issuerPort } : {}
+  const kept =
+    values.target !== undefined || values.prepare ? { folder: values.world ?? join(homedir(), '.cache/postern/attacks'), issuerPort } : {}
   const world = await startWorld({ ...kept, ...(values.target !== undefined && { target: values.target }) })
   try {
     if (values.prepare) {
@@ -99,14 +100,24 @@ function chosen(all: readonly CaseClass[]): CaseClass[] {
   const named = values.class === undefined ? all : all.filter(({ name }) => values.class?.includes(name))
   const grep = values.grep
   if (grep === undefined) return [...named]
-  return named.map((one) => ({ ...one, cases: one.cases.filter(({ name }) => name.includes(grep)) })).filter(({ cases }) => cases.length > 0)
+  return named
+    .map((one) => ({ ...one, cases: one.cases.filter(({ name }) => name.includes(grep)) }))
+    .filter(({ cases }) => cases.length > 0)
 }
 
 function show(classes: readonly CaseClass[], results: readonly Result[]): void {
   const rows = rowsOf(classes, results)
   if (values.json) {
-    const told = results.map(({ case: { class: name, name: what, advisory, expect }, verdict, detail }) => ({ class: name, name: what, advisory, expect, verdict, detail }))
-    return say(JSON.stringify({ classes: rows, cases: told }, null, 2))
+    const told = results.map(({ case: { class: name, name: what, advisory, expect }, verdict, detail }) => ({
+      class: name,
+      name: what,
+      advisory,
+      expect,
+      verdict,
+      detail,
+    }))
+    say(JSON.stringify({ classes: rows, cases: told }, null, 2))
+    return
   }
   for (const { case: one, verdict, detail } of results) {
     if (verdict === 'held' && !values.verbose) continue

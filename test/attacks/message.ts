@@ -30,8 +30,18 @@ export function messageOf(ask: Ask, filling: Filling): { bytes: Buffer; sent: Re
     const name = said.toLowerCase()
     headers[name] = name in headers ? `${headers[name]},${value}` : value
   }
-  const list = raw && { headers: [...Object.entries(pseudo), ...raw].map(([key, value]) => ({ key, raw_value: Buffer.from(value, 'latin1') })) }
-  const http: Json = { id: '1', method, path, host: text(ask.host), scheme: 'https', protocol: 'HTTP/1.1', ...(list ? { header_map: list } : { headers }) }
+  const list = raw && {
+    headers: [...Object.entries(pseudo), ...raw].map(([key, value]) => ({ key, raw_value: Buffer.from(value, 'latin1') })),
+  }
+  const http: Json = {
+    id: '1',
+    method,
+    path,
+    host: text(ask.host),
+    scheme: 'https',
+    protocol: 'HTTP/1.1',
+    ...(list ? { header_map: list } : { headers }),
+  }
   const { principal, certificate, verified, extensions } = ask.check ?? {}
   const source: Json = {
     ...(principal !== undefined && { principal: text(principal) }),
@@ -44,7 +54,9 @@ export function messageOf(ask: Ask, filling: Filling): { bytes: Buffer; sent: Re
     attributes['metadata_context'] = { filter_metadata: { 'envoy.filters.http.jwt_authn': struct(Object.fromEntries(members)) } }
   }
   const message = merged({ attributes }, filled(ask.check?.message ?? {}, text)) as Json
-  const encoded = servedProtos().check.requestSerialize(message as Parameters<ReturnType<typeof servedProtos>['check']['requestSerialize']>[0])
+  const encoded = servedProtos().check.requestSerialize(
+    message as Parameters<ReturnType<typeof servedProtos>['check']['requestSerialize']>[0],
+  )
   return { bytes: Buffer.concat([encoded, Buffer.from((ask.check?.append ?? '').replace(/\s/g, ''), 'hex')]), sent }
 }
 
@@ -75,10 +87,13 @@ function filled(value: unknown, text: Filling['text']): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, filled(member, text)]))
 }
 
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value)
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value)
 
 /** A google.protobuf.Struct of a JSON object. */
-const struct = (object: Json): Json => ({ fields: Object.fromEntries(Object.entries(object).map(([name, value]) => [name, protoValue(value)])) })
+const struct = (object: Json): Json => ({
+  fields: Object.fromEntries(Object.entries(object).map(([name, value]) => [name, protoValue(value)])),
+})
 
 function protoValue(value: unknown): Json {
   if (value === null || value === undefined) return { null_value: 0 }

@@ -1,5 +1,7 @@
+import { hash, X509Certificate } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { adminClient } from '../support/admin.ts'
+import type { Identity } from '../support/certificates.ts'
 import type { Ask, Case, CertificateSpec, Step } from './case.ts'
 import { certificateSpec, tokenSpec } from './case.ts'
 import { type CheckClient, checkClient } from './check.ts'
@@ -9,7 +11,7 @@ import { judge } from './judge.ts'
 import { messageOf } from './message.ts'
 import { type Outcome, outcomeOf, worst } from './outcome.ts'
 import { certificates, people } from './people.ts'
-import { mint } from './tokens.ts'
+import { mint, thumbprint } from './tokens.ts'
 import type { World } from './world.ts'
 
 /** How a case came out. */
@@ -42,13 +44,17 @@ const none: ReadonlySet<string> = new Set()
 
 /** Asks the cases of a world, through its Envoy and directly. */
 export function createRunner(world: World, options: RunnerOptions): Runner {
-  const client = checkClient(world.check)
+  const client = checkClient(world.main.check)
+  const ways = checkClient(world.ways.check)
   return {
-    close: client.close,
+    close: () => {
+      client.close()
+      ways.close()
+    },
     run: async (one) => {
       const missing = one.needs.find((need) => options.lacks?.has(need))
       if (missing !== undefined) return { case: one, verdict: 'not applicable', detail: `needs ${missing}` }
-      const asker = new Asker(world, client, one, options.handed ?? nothing)
+      const asker = new Asker(world, one.on === 'ways' ? ways : client, one, options.handed ?? nothing)
       try {
         for (const step of one.first) await asker.step(step)
         let outcome = await asker.ask(one)
@@ -74,6 +80,7 @@ class Asker {
   readonly #case: Case
   readonly #handed: ReadonlyMap<string, string>
   readonly #tokens = new Map<string, string>()
+  readonly #identities = new Map<string, Identity>()
 
   constructor(world: World, client: CheckClient, one: Case, handed: ReadonlyMap<string, string>) {
     this.#world = world
@@ -86,10 +93,11 @@ class Asker {
     if ('wait' in step) return void (await sleep(step.wait))
     if ('ask' in step) {
       const outcome = await this.ask(step)
-      if (step.must !== undefined && outcome.kind !== step.must) throw new Error(`a step before was to come to ${step.must}: ${outcome.detail}`)
+      if (step.must !== undefined && outcome.kind !== step.must)
+        throw new Error(`a step before was to come to ${step.must}: ${outcome.detail}`)
       return
     }
-    const admin = await adminClient(this.#world.admin)
+    const admin = await adminClient(this.#world[this.#case.on === 'ways' ? 'ways' : 'main'].admin)
     if ('revoke' in step) await admin.revoke(step.revoke[0], this.text(step.revoke[1]))
     else await admin.setOwner(...step.owner)
     // In force within a second; here at once, but for the way through Redis.
@@ -124,10 +132,21 @@ class Asker {
       const socket = await dial(port, tls, 'h2')
       const { fields, data, trailers } = ask.h2
       const bearer = this.#bearer(ask).map((line) => ['authorization', line.slice('Authorization: '.length)] as const)
-      const request = { fields: [...filled(fields), ...bearer.map(([name, value]) => [name, this.text(value)] as const)], data, trailers: trailers && filled(trailers) }
+      const request = {
+        fields: [...filled(fields), ...bearer.map(([name, value]) => [name, this.text(value)] as const)],
+        data,
+        trailers: trailers && filled(trailers),
+      }
       return worst((await exchangeHttp2(socket, request)).map(outcomeOf))
     }
-    const lines = ask.lines ?? [`${ask.ask} HTTP/1.1`, `Host: ${ask.host}`, ...ask.headers, ...this.#bearer(ask), 'Connection: close', ...lengthOf(ask)]
+    const lines = ask.lines ?? [
+      `${ask.ask} HTTP/1.1`,
+      `Host: ${ask.host}`,
+      ...ask.headers,
+      ...this.#bearer(ask),
+      'Connection: close',
+      ...lengthOf(ask),
+    ]
     const bytes = Buffer.from(this.text(`${lines.join('\r\n')}\r\n\r\n${ask.body}`), 'latin1')
     return worst((await exchange(await dial(port, tls, 'http/1.1'), bytes)).map(outcomeOf))
   }
@@ -142,7 +161,7 @@ class Asker {
 
   /** What `{{…}}` stands for: a person's or the case's token, an issuer, or something repeated. */
   text(template: string): string {
-    return template.replace(/\{\{([^]+?)\}\}/g, (_, said: string) => this.#value(said))
+    return template.replace(/\{\{([\s\S]+?)\}\}/g, (_, said: string) => this.#value(said))
   }
 
   #value(said: string): string {
@@ -153,6 +172,10 @@ class Asker {
     if (handed !== undefined) return handed
     if (word === 'base64') return Buffer.from(this.text(`{{${rest.join(' ')}}}`)).toString('base64')
     if (word === 'basic') return Buffer.from(`${rest[0]}:${this.#value(rest.slice(1).join(' '))}`).toString('base64')
+    if (word === 'cut') return this.#value(rest.join(' ')).slice(0, -1)
+    if (word === 'lower') return this.#value(rest.join(' ')).toLowerCase()
+    if (word === 'upper') return this.#value(rest.join(' ')).toUpperCase()
+    if (word === 'sha256') return hash('sha256', this.#value(rest.join(' ')))
     if (word === 'without-signature') return this.#value(rest[0] ?? '').replace(/[^.]*$/, '')
     return this.#token(said)
   }
@@ -163,9 +186,20 @@ class Asker {
     const own = name === 'token' ? this.#case.token : this.#case.tokens[name.replace('token.', '')]
     const spec = own ?? people[name]?.token
     if (spec === undefined) throw new Error(`nobody is called ${name}`)
-    const made = mint(tokenSpec(spec), this.#world.minting)
+    const made = mint(tokenSpec(this.#filled(spec)), this.#world.minting)
     this.#tokens.set(name, made)
     return made
+  }
+
+  /** Hashes that bind tokens and proofs to each other: `[ath TOKEN]`, `[jkt]` of the client's key, `[x5t CERTIFICATE]`. */
+  #filled(spec: object): unknown {
+    return JSON.parse(
+      JSON.stringify(spec).replace(/\[(ath|jkt|x5t)(?: ([^\]]+))?\]/g, (_, what: string, of = '') => {
+        if (what === 'ath') return hash('sha256', this.#value(of), 'base64url')
+        if (what === 'jkt') return thumbprint(this.#world.minting.keys.client.publicKey.ec)
+        return hash('sha256', new X509Certificate(this.#identity(of).certPem).raw, 'base64url')
+      }),
+    )
   }
 
   #claims(said: unknown): Record<string, unknown> {
@@ -173,11 +207,15 @@ class Asker {
     return JSON.parse(Buffer.from(this.text(said).split('.')[1] ?? '', 'base64url').toString()) as Record<string, unknown>
   }
 
-  #identity(said: string | CertificateSpec) {
+  #identity(said: string | CertificateSpec): Identity {
+    const kept = this.#identities.get(JSON.stringify(said))
+    if (kept !== undefined) return kept
     const spec = typeof said === 'string' ? certificateSpec({ uri: certificates[said] ?? [said] }) : said
     const authority = spec.by === 'stranger' ? this.#world.strangers : this.#world.certificates
     const name = `client-${counter++}`
-    return authority.workload(name, spec.uri[0] ?? '', { uri: spec.uri, dns: spec.dns, commonName: spec.commonName })
+    const made = authority.workload(name, spec.uri[0] ?? '', { uri: spec.uri, dns: spec.dns, commonName: spec.commonName })
+    this.#identities.set(JSON.stringify(said), made)
+    return made
   }
 
   /** A line of the access log that a client wrote. */
@@ -191,4 +229,6 @@ class Asker {
 let counter = 0
 
 const lengthOf = (ask: Ask): string[] =>
-  ask.body === '' || ask.headers.some((line) => /^(?:content-length|transfer-encoding):/i.test(line)) ? [] : [`Content-Length: ${ask.body.length}`]
+  ask.body === '' || ask.headers.some((line) => /^(?:content-length|transfer-encoding):/i.test(line))
+    ? []
+    : [`Content-Length: ${ask.body.length}`]

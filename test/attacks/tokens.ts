@@ -1,4 +1,4 @@
-import { createHmac, type KeyObject, constants as rsa, sign } from 'node:crypto'
+import { createHmac, hash, type KeyObject, constants as rsa, sign } from 'node:crypto'
 import type { TokenSpec } from './case.ts'
 import { type IssuerKeys, type IssuerName, kidOf } from './keys.ts'
 
@@ -22,7 +22,14 @@ export function mint(spec: TokenSpec, { keys, issuers }: Minting): string {
   for (const name of spec.drop) delete claims[name]
   const header: Record<string, unknown> = { alg: spec.alg, kid: kidOf(spec.by, kind), typ: 'JWT', ...spec.header }
   for (const name of spec.dropHeader) delete header[name]
-  const known: Record<string, string> = { ...issuers, iss: issuers[spec.by], now: String(now), exp: String(now + 300), past: String(now - 300), kid: kidOf(spec.by, kind) }
+  const known: Record<string, string> = {
+    ...issuers,
+    iss: issuers[spec.by],
+    now: String(now),
+    exp: String(now + 300),
+    past: String(now - 300),
+    kid: kidOf(spec.by, kind),
+  }
   const fill = (text: string): string =>
     text
       .replace(/\{\{(\w+)\}\}/g, (whole, name: string) => known[name] ?? whole)
@@ -40,15 +47,21 @@ export function mint(spec: TokenSpec, { keys, issuers }: Minting): string {
 const base64url = (text: string): string =>
   Buffer.from(text, /[\u0080-\u00ff]/.test(text) && !/[^\u0000-\u00ff]/.test(text) ? 'latin1' : 'utf8').toString('base64url')
 
-/** A header may carry the stranger's key: `jwk: stranger`. */
+/** A header may carry somebody's public key: `jwk: stranger`, `jwk: client`. */
 function withKeys(header: Record<string, unknown>, keys: Minting['keys']): Record<string, unknown> {
-  return header['jwk'] === 'stranger' ? { ...header, jwk: keys.stranger.jwks.keys[0] } : header
+  const { jwk } = header
+  if (jwk === 'stranger') return { ...header, jwk: keys.stranger.jwks.keys[0] }
+  if (jwk === 'client' || jwk === 'thief') return { ...header, jwk: keys[jwk === 'client' ? 'client' : 'stranger'].publicKey.ec.export({ format: 'jwk' }) }
+  return jwk === 'private' ? { ...header, jwk: keys.client.privateKey.ec.export({ format: 'jwk' }) } : header
 }
 
 function signed({ alg, by, key, signature }: TokenSpec, input: string, keys: Minting['keys']): Buffer {
   const bytes = Buffer.from(input)
   if (alg === 'none') return Buffer.alloc(0)
-  if (alg === 'HS256') return createHmac('sha256', secretOf(keys[by], key, kidOf(by, 'rsa'))).update(bytes).digest()
+  if (alg === 'HS256')
+    return createHmac('sha256', secretOf(keys[by], key, kidOf(by, 'rsa')))
+      .update(bytes)
+      .digest()
   const privateKey = keys[key === 'stranger' ? 'stranger' : by].privateKey[kindOf[alg]]
   switch (alg) {
     case 'RS256':
@@ -113,4 +126,10 @@ function otherSpelling(text: string): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   const last = alphabet.indexOf(text.at(-1) ?? 'A')
   return `${text.slice(0, -1)}${alphabet[last + 1] ?? 'B'}`
+}
+
+/** Of an EC key (RFC 7638): its members in order, without anything else. */
+export function thumbprint(key: KeyObject): string {
+  const { crv, kty, x, y } = key.export({ format: 'jwk' })
+  return hash('sha256', JSON.stringify({ crv, kty, x, y }), 'base64url')
 }

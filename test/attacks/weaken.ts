@@ -54,7 +54,10 @@ export function copySources(): Copy {
         const times = text.split(find).length - 1
         if (times !== 1) throw new Error(`${one.name}: ${JSON.stringify(find)} stands ${times} times in src/${file}, expected once`)
         if (!before.has(path)) before.set(path, text)
-        writeFileSync(path, text.replace(find, () => replace))
+        writeFileSync(
+          path,
+          text.replace(find, () => replace),
+        )
       }
     } catch (error) {
       undo()
@@ -118,7 +121,9 @@ async function noticed(
     if (broken.length === 0) return 'no case broke'
     const let_in = broken.filter(({ outcome }) => outcome?.kind === 'allow').length
     const example = broken.find(({ outcome }) => outcome?.kind === 'allow') ?? broken[0]!
-    say(`✓ ${one.stage}: ${one.name}: ${broken.length} broke, ${let_in} of them let in, such as "${example.case.class}: ${example.case.name}"`)
+    say(
+      `✓ ${one.stage}: ${one.name}: ${broken.length} broke, ${let_in} of them let in, such as "${example.case.class}: ${example.case.name}"`,
+    )
     return undefined
   } catch (error) {
     return error instanceof Error ? error.message.slice(0, 400) : String(error)

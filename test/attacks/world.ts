@@ -1,6 +1,6 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { parse } from 'yaml'
 import { adminSecret } from '../support/admin.ts'
 import { type Certificates, testCertificates } from '../support/certificates.ts'
@@ -24,14 +24,22 @@ export interface World {
   readonly minting: Minting
   readonly here: ServedIssuer
   readonly redis: RunningRedis
-  /** host:port at which Envoy asks the server under test. */
-  readonly check: string
-  readonly admin: string
-  /** The policy for Postern, filled in. */
-  readonly policy: string
+  /** The server under test, behind all listeners but `ways` … */
+  readonly main: Place
+  /** … and a second one, with credentials of other kinds, behind that. */
+  readonly ways: Place
   /** Empties Redis, and writes the owners anew; no server may be running. */
   readonly reset: () => Promise<void>
   readonly stop: () => Promise<void>
+}
+
+/** Where a server listens, and with which policy. */
+export interface Place {
+  /** host:port at which Envoy asks. */
+  readonly check: string
+  readonly admin: string
+  /** Postern's, filled in. */
+  readonly policy: string
 }
 
 /** What was there before the first case: test/attacks/owners.yaml. */
@@ -45,9 +53,14 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 
 export const owners: Owners = parse(readFileSync(join(here, 'owners.yaml'), 'utf8')) as Owners
 
+export const sharedToken = 'a-token-that-many-callers-share-0123456789'
+export const edgeProof = 'a-proof-that-only-the-edge-knows-0123456789'
+
 /** What Postern's environment holds. */
 export const environment = {
   POSTERN_TEST_ADMIN_SECRET: adminSecret,
+  POSTERN_TEST_SHARED_TOKEN: sharedToken,
+  POSTERN_TEST_EDGE_PROOF: edgeProof,
   POSTERN_TEST_ENCRYPTION_KEY: '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff',
 }
 
@@ -73,31 +86,36 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     const upstream = started(await startUpstream('upstream'))
     const redis = started(await startRedis())
     await fill(redis)
-    const [check = 0, admin = 0, issuer = 0] = await freePorts(3)
+    const [check = 0, admin = 0, issuer = 0, waysCheck = 0, waysAdmin = 0, waysIssuer = 0] = await freePorts(6)
     const target = options.target ?? `127.0.0.1:${check}`
-    const envoy = started(await startEnvoy(envoyConfig({ folder: folder.path, check: target, upstream: upstream.port, keys })))
+    const envoy = started(await startEnvoy(envoyConfig({ folder: folder.path, check: target, ways: `127.0.0.1:${waysCheck}`, upstream: upstream.port, keys })))
     const issuers = {
       users: 'https://users.example',
       partners: 'https://partners.example',
       here: served.issuer,
       stranger: 'https://stranger.example',
       own: `http://127.0.0.1:${issuer}`,
+      client: '',
     }
-    const values: Record<string, string> = {
-      check: target,
-      admin: `127.0.0.1:${admin}`,
-      issuer: `127.0.0.1:${issuer}`,
-      redis: String(redis.port),
-      here: served.issuer,
-    }
-    const policy = readFileSync(join(here, 'policy.yaml'), 'utf8').replace(/@([a-z]+)@/g, (whole, name: string) => values[name] ?? whole)
-    const world = { envoy, upstream, certificates, strangers, minting: { keys, issuers }, here: served, redis, check: target, policy, reset: () => fill(redis), stop }
+    const common = { redis: String(redis.port), here: served.issuer }
+    const at = (port: number): string => `127.0.0.1:${port}`
+    const main = place('policy.yaml', { ...common, check: target, admin: at(admin), issuer: at(issuer) })
+    const ways = place('policy-ways.yaml', { ...common, check: at(waysCheck), admin: at(waysAdmin), issuer: at(waysIssuer) })
+    const minting = { keys, issuers }
+    const world = { envoy, upstream, certificates, strangers, minting, here: served, redis, main, ways, reset: () => fill(redis), stop }
     if (options.folder !== undefined) describe(options.folder, world)
-    return { ...world, admin: `127.0.0.1:${admin}` }
+    return world
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** Fills a policy in; its places are among what it is filled with. */
+function place(file: string, values: Readonly<Record<'check' | 'admin' | 'issuer' | 'redis' | 'here', string>>): Place {
+  const known: Readonly<Record<string, string>> = values
+  const policy = readFileSync(join(here, file), 'utf8').replace(/@([a-z]+)@/g, (whole, name: string) => known[name] ?? whole)
+  return { check: values.check, admin: values.admin, policy }
 }
 
 /** Owners as a platform would have written them. */

@@ -9,8 +9,8 @@ import { Unavailable } from '../../src/core/ports.ts'
 import { type KeyRing, openKeyRing } from '../../src/issuer/key-ring.ts'
 import { keySet } from '../../src/issuer/key-set.ts'
 import { createKey, createPageKey, isPageKey, load } from '../../src/issuer/signing-key.ts'
-import { until } from '../support/until.ts'
 import { sharedKeys } from '../issuer/key-store.ts'
+import { until } from '../support/until.ts'
 
 const order = { subject: 'admin', roles: ['viewer'], scopes: ['a'], ttl: 60, now: 1_800_000_000_000 }
 

@@ -70,7 +70,7 @@ export const presented: fc.Arbitrary<Presented> = fc.oneof(
     arbitrary: fc
       .record({
         kind: fc.constantFrom('key', 'key-header', 'basic'),
-        secret: fc.constantFrom(apiKey.carol, apiKey.carol, apiKey.dave, `${apiKey.carol.slice(0, -1)}0`),
+        secret: fc.constantFrom(apiKey.carol, apiKey.carol, apiKey.dave, apiKey.carol.replace('7777', '7x77')),
         user: fc.constantFrom('', 'partners', 'legacy'),
       })
       .map(({ kind, ...rest }) => ({ ...nothing, ...rest, kind: kind as Presented['kind'] })),
@@ -167,7 +167,7 @@ export const wanted: fc.Arbitrary<Wanted> = fc.oneof(
     weight: 2,
     arbitrary: at(
       fc
-        .tuple(fc.constantFrom('/owned', '/scope', '/gold', '/owned'), id, fc.constantFrom('', '', '/x', '/x/y'))
+        .tuple(fc.constantFrom('/owned', '/scope', '/gold', '/owned'), id, fc.constantFrom('', '', '/x', '/x/y', '/x:y', '/@x'))
         .map(([where, one, more]) => `${where}/${one}${where === '/owned' ? more : ''}`),
     ),
   },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { asking, type Presented, presented, usual, type Wanted, wanted } from './asking.ts'
-import { type Asked, type Decided, ingress, openPipeline } from './pipeline.ts'
+import { asking, type Presented, presented, usual, type Wanted, type Writing, wanted } from './asking.ts'
+import { type Asked, type Decided, ingress, openPipeline, parsed } from './pipeline.ts'
 import type { Opened, Property } from './property.ts'
 import type { Dice } from './respelling.ts'
 import { respellings } from './respellings.ts'
@@ -114,7 +114,10 @@ const sent: fc.Arbitrary<Sent> = fc.record({
 
 /** The ends of all credentials, which nothing else could hold. */
 const secretsOf = ({ headers, query }: Asked): string[] =>
-  [...headers.filter(([name]) => /^(?:authorization|x-api-key|cookie|sec-websocket-protocol)$/.test(name)).map(([, value]) => value), query]
+  [
+    ...headers.filter(([name]) => /^(?:authorization|x-api-key|cookie|sec-websocket-protocol)$/.test(name)).map(([, value]) => value),
+    query.includes('access_token') ? query : '',
+  ]
     .map((text) => text.slice(-20))
     .filter((text) => /^[\w+/=-]{20}$/.test(text))
 
@@ -188,6 +191,38 @@ async function judgeTwo(decide: (asked: Asked) => Promise<Decided>, { what, one,
   assert.fail(`two credentials were admitted (${reason}): ${JSON.stringify(asked)}\n${JSON.stringify(who)}`)
 }
 
+interface Told {
+  readonly what: Wanted
+  readonly shown: Presented
+  readonly verified: Presented
+  readonly writing: Pick<Writing, 'scheme' | 'gap' | 'after'>
+  readonly form: Asked['form']
+}
+const ofUsers = presented.filter(({ kind, by }) => kind === 'users' && by === 'issuer')
+const told: fc.Arbitrary<Told> = fc.record({
+  what: wanted,
+  shown: ofUsers,
+  verified: ofUsers,
+  writing: fc.oneof(
+    { weight: 3, arbitrary: fc.constant({ scheme: 'Bearer', gap: ' ', after: '' }) },
+    fc.record({
+      scheme: fc.constantFrom('Bearer', 'bearer', 'Basic eDp5, Bearer', 'x Bearer', ''),
+      gap: fc.constantFrom(' ', '  '),
+      after: fc.constantFrom('', ' ', '=', ', x'),
+    }),
+  ),
+  form,
+})
+
+/** Envoy finds a token in more than one spelling of `Authorization`: its word counts for the token that stands there, plainly. */
+async function judgeTold(decide: (asked: Asked) => Promise<Decided>, { what, shown, verified, writing, form: how }: Told): Promise<void> {
+  const asked = { ...asking(what, shown, how, { ...usual, ...writing }), verified: { users: parsed(verified.payload ?? '') } }
+  const { allowed, who } = await decide(asked)
+  if (!allowed || who['subject'] === undefined) return
+  const plain = writing.scheme === 'Bearer' && writing.gap === ' ' && writing.after === ''
+  assert.ok(plain && shown.payload === verified.payload, `Envoy's word was taken for another token: ${JSON.stringify(asked)}`)
+}
+
 /** The whole way of a request, from its bytes to the answer. */
 export const pipelineProperties: readonly Property[] = [
   ofPipeline('pipeline: no other spelling is allowed what was denied, or is another person, route or resource', pair, judgePair, {
@@ -199,4 +234,5 @@ export const pipelineProperties: readonly Property[] = [
     few: 1000,
   }),
   ofPipeline('pipeline: two credentials that differ admit nobody', two, judgeTwo, { weight: 20, few: 800 }),
+  ofPipeline("pipeline: Envoy's word counts for the very token that was presented", told, judgeTold, { weight: 10, few: 400 }),
 ]

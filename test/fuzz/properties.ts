@@ -1,6 +1,7 @@
 import { credentialProperties } from './credential-properties.ts'
 import { decodeProperties } from './decode-properties.ts'
 import { dpopProperties } from './dpop-properties.ts'
+import { edgeProperties } from './edge-properties.ts'
 import { fileProperties } from './file-properties.ts'
 import { jsonProperties } from './json-properties.ts'
 import { jwtProperties } from './jwt-properties.ts'
@@ -18,6 +19,7 @@ export const properties: readonly Property[] = [
   ...jwtProperties,
   ...spiffeProperties,
   ...credentialProperties,
+  ...edgeProperties,
   ...dpopProperties,
   ...ruleProperties,
   ...fileProperties,

@@ -47,11 +47,20 @@ export const maxDepth = 200
 
 /** A text that is no configuration: what is wrong, and where. */
 export class NotReadable extends Error {
-  override readonly name = 'NotReadable'
+  override readonly name: string = 'NotReadable'
   readonly offset: number
 
   constructor(message: string, offset: number) {
     super(message)
     this.offset = offset
+  }
+}
+
+/** A text that is nested too deeply, in whatever language it is. */
+export class TooDeep extends NotReadable {
+  override readonly name = 'TooDeep'
+
+  constructor(offset: number) {
+    super(`nested deeper than ${maxDepth} levels`, offset)
   }
 }

@@ -21,7 +21,7 @@ export interface PolicyFacts {
   readonly headers: readonly string[]
   /** Headers that edge-trust validators read, lower case. */
   readonly edgeHeaders: ReadonlySet<string>
-  /** Whether it knows workloads by their certificates. */
+  /** Whether it knows clients by their certificates. */
   readonly workloads: boolean
   /** Whether a route takes `%2F` in parameters. */
   readonly encodedSlash: boolean
@@ -53,7 +53,9 @@ export function policyFacts(settings: Settings): PolicyFacts {
     others: settings.identity.length > verified.length,
     headers: headersRead(settings),
     edgeHeaders: new Set(edge),
-    workloads: settings.identity.some(({ type }) => type === 'mtls') || settings.routes.some(({ workload }) => workload !== undefined),
+    workloads:
+      settings.identity.some(({ type }) => type === 'mtls') ||
+      settings.routes.some(({ workload, binding }) => workload !== undefined || binding === 'mtls'),
     encodedSlash: settings.routes.some((route) => route.encoded_slash),
   }
 }
@@ -65,7 +67,8 @@ function headersRead(settings: Settings): string[] {
   const { prefix } = settings.headers
   const read = settings.identity.flatMap((entry) => headersIn(entry as Tree))
   const resources = settings.routes.flatMap(({ owner }) => headerSources(owner))
-  return [...new Set(['authorization', `${prefix}subject`, `${prefix}claim-groups`, ...read, ...resources])]
+  // A proof of possession (RFC 9449) may come with every token.
+  return [...new Set(['authorization', 'dpop', `${prefix}subject`, `${prefix}claim-groups`, ...read, ...resources])]
 }
 
 /** The headers that one validator reads, or removes, whatever its type: those that its settings name. */

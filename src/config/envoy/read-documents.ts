@@ -1,5 +1,5 @@
 import type { Fault } from '../faults.ts'
-import { NotReadable, sourceOf } from './node.ts'
+import { NotReadable, sourceOf, TooDeep } from './node.ts'
 import { readJson } from './read-json.ts'
 import { readYaml } from './read-yaml.ts'
 import { Setting } from './setting.ts'
@@ -21,6 +21,7 @@ export function readDocuments(file: string, text: string): Documents {
       return { roots: [Setting.root(readJson(text, source))] }
     } catch (error) {
       if (!(error instanceof NotReadable)) throw error
+      if (error instanceof TooDeep) return fault(error, 'JSON')
       json = error
     }
   }

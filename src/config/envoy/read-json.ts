@@ -1,4 +1,4 @@
-import { maxDepth, type Node, NotReadable, type Source } from './node.ts'
+import { maxDepth, type Node, NotReadable, type Source, TooDeep } from './node.ts'
 
 /**
  * Reads JSON with the place of every value. Config dumps have megabytes: this takes the time of reading them, where a YAML reader
@@ -29,7 +29,7 @@ class Reader {
   value(key: number, depth: number): Node {
     this.#skip()
     const start = this.#at
-    if (depth > maxDepth) throw new NotReadable(`nested deeper than ${maxDepth} levels`, start)
+    if (depth > maxDepth) throw new TooDeep(start)
     const first = this.#text[start]
     const value =
       first === '{'

@@ -1,8 +1,10 @@
 import { isAlias, isMap, isScalar, isSeq, parseAllDocuments } from 'yaml'
-import { maxDepth, type Node, NotReadable, type Scalar, type Source } from './node.ts'
+import { maxDepth, type Node, NotReadable, type Scalar, type Source, TooDeep } from './node.ts'
 
 /** The tree of a YAML file takes two hundred times its size. */
 const maxYamlBytes = 4 * 1024 * 1024
+/** Values of a document, those that aliases repeat counted as often: a few lines of aliases can stand for billions. */
+const mostValues = 2_000_000
 
 /**
  * Reads all documents of a YAML text with the place of every value; empty ones are left out.
@@ -27,7 +29,8 @@ const startOf = (node: unknown): number => (node as { range?: readonly number[] 
 class Converter {
   readonly #text: string
   readonly #source: Source
-  readonly #anchors = new Map<string, Node>()
+  readonly #anchors = new Map<string, { readonly node: Node; readonly values: number }>()
+  #values = 0
 
   constructor(text: string, source: Source) {
     this.#text = text
@@ -36,15 +39,18 @@ class Converter {
 
   node(from: unknown, key: number, depth: number): Node {
     const start = Math.max(startOf(from), 0)
-    if (depth > maxDepth) throw new NotReadable(`nested deeper than ${maxDepth} levels`, start)
+    if (depth > maxDepth) throw new TooDeep(start)
+    const before = this.#values++
     if (isAlias(from)) {
       const meant = this.#anchors.get(from.source)
       if (!meant) throw new NotReadable(`no anchor "${from.source}" stands before this`, start)
-      return { ...meant, start, key, source: this.#source }
+      this.#values += meant.values
+      if (this.#values > mostValues) throw new NotReadable(`aliases that stand for more than ${mostValues} values`, start)
+      return { ...meant.node, start, key, source: this.#source }
     }
     const node: Node = { source: this.#source, start, key, ...this.#content(from, start, depth) }
     const { anchor } = (from ?? {}) as { anchor?: string }
-    if (anchor !== undefined) this.#anchors.set(anchor, node)
+    if (anchor !== undefined) this.#anchors.set(anchor, { node, values: this.#values - before })
     return node
   }
 

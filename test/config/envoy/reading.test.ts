@@ -13,6 +13,8 @@ interface Listener {
 
 const good = readFileSync(fixturePath('good/bootstrap.yaml'), 'utf8')
 
+const bomb = `static_resources:\n${[...'abcdefghijkl'].map((name, i, all) => `  ${name}: &${name} [${`*${all[i - 1]},`.repeat(i === 0 ? 0 : 9)}x]`).join('\n')}\n`
+
 describe('reading Envoy configurations', () => {
   describe('files that are none', () => {
     const cases: readonly [name: string, text: string, line: number, message: RegExp][] = [
@@ -23,7 +25,10 @@ describe('reading Envoy configurations', () => {
       ['no JSON', '{ "static_resources": {\n "listeners": [ } }', 2, /^not JSON: /],
       ['cut off JSON', '{ "configs": [', 1, /^not JSON: /],
       ['a key that occurs twice', 'static_resources: {}\nstatic_resources: {}\n', 2, /^not YAML: /],
-      ['nested without end', '['.repeat(5000), 1, /nested deeper than 200/],
+      ['nested without end', '['.repeat(50_000), 1, /nested deeper than 200/],
+      ['aliases that grow without bound', bomb, 8, /aliases that stand for more than 2000000 values/],
+      ['YAML that is nested deeply', '- '.repeat(300), 1, /nested deeper than 200/],
+      ['YAML that is nested without end', `a: ${'['.repeat(50_000)}`, 1, /^not YAML: /],
     ]
     for (const [name, text, line, message] of cases) {
       it(name, () => {

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { load, policyFiles } from './policy-files.ts'
+
+/** A policy with some validators and one route. */
+const policy = (identity: string, route: string): string => `version: 1
+listen: { check: { address: unix:/run/postern/check.sock } }
+identity:
+${identity}
+roles: { viewer: {} }
+routes:
+  - { id: a, path: /a, roles: [viewer], ${route} }
+`
+const idp = '{ name: users, type: oidc, issuer: https://a.example, audience: [x]'
+
+const cases: readonly [name: string, identity: string, route: string, path: string, message: RegExp][] = [
+  ['a token in the query', `  - ${idp}, from: [query] }`, 'binding: none', 'identity[0].from', /tokens in the query/],
+  [
+    'an edge whose certificate is taken for the caller',
+    '  - { name: workloads, type: mtls, trust_domain: mesh }\n  - { name: mesh, type: edge-trust, from: ["spiffe://mesh/ns/a/sa/b"] }',
+    'binding: none',
+    'identity[1]',
+    /identifies the edge itself/,
+  ],
+  [
+    'a role that nobody has',
+    '  - { name: keys, type: api-keys, default_role: editor }',
+    'binding: none',
+    'identity[0].default_role',
+    /"editor"/,
+  ],
+  ['DPoP where Envoy keeps the token', `  - ${idp}, verified_by: envoy }`, 'binding: dpop', 'routes[0].binding', /forward: true/],
+  [
+    'DPoP where the upstream has Authorization',
+    `  - ${idp} }`,
+    'binding: dpop, authorization: keep',
+    'routes[0].binding',
+    /is the upstream's/,
+  ],
+]
+
+describe('warnings of a policy file', () => {
+  for (const [name, identity, route, path, message] of cases) {
+    it(name, async () => {
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': policy(identity, route) }))
+      const told = warnings.filter((warning) => warning.path === path && message.test(warning.message))
+      assert.equal(told.length, 1, JSON.stringify(warnings, undefined, 2))
+    })
+  }
+
+  it('of none of these where there is none', async () => {
+    const identity = `  - { name: mesh, type: edge-trust, from: ["spiffe://mesh/ns/a/sa/b"] }\n  - { name: workloads, type: mtls, trust_domain: mesh }\n  - ${idp}, verified_by: envoy, forward: true }`
+    const { warnings } = await load(await policyFiles({ 'postern.yaml': policy(identity, 'binding: dpop') }))
+    for (const { message } of warnings) for (const [, , , , pattern] of cases) assert.doesNotMatch(message, pattern)
+  })
+})
