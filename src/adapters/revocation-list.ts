@@ -1,11 +1,8 @@
-import { setImmediate } from 'node:timers/promises'
 import { clockSkew } from '../core/jwt.ts'
 import type { ChangeFeed, Revocation, RevocationCheck, RevocationStore } from '../core/ports.ts'
+import { followLog } from './followed-log.ts'
 
 const pruneMs = 60_000
-/** Milliseconds between two readings: a flood of revocations is read in strides. */
-const strideMs = 50
-const retryMs = 200
 
 export interface RevocationListOptions {
   readonly store: RevocationStore
@@ -41,18 +38,6 @@ export async function openRevocationList(options: RevocationListOptions): Promis
   const clock = options.clock ?? (() => performance.now())
   const levels: Record<Revocation['level'], Map<string, Entry>> = { token: new Map(), subject: new Map() }
   const listeners = new Set<(revocation: Revocation) => void>()
-  /** What is in memory is known to be whole up to here, while a change has not been read yet; undefined: as the feed says. */
-  let wholeUntil: number | undefined = Number.NEGATIVE_INFINITY
-  /** What the store has told so far. */
-  let cursor: string | undefined
-  let asked = 0
-  let reading = false
-  let readAt = Number.NEGATIVE_INFINITY
-  let timer: NodeJS.Timeout | undefined
-  let closed = false
-
-  /** Up to when changes have been told; now, for a state that always tells. */
-  const told = () => Math.min(feed.heardAt(), clock())
 
   function add(revocation: Revocation): void {
     const { level, target, at, until } = revocation
@@ -62,51 +47,15 @@ export async function openRevocationList(options: RevocationListOptions): Promis
     for (const listener of listeners) listener(revocation)
   }
 
-  async function readOn(): Promise<void> {
-    for (;;) {
-      const page = await store.list(cursor)
-      for (const revocation of page.entries) add(revocation)
-      cursor = page.cursor
-      if (!page.more || closed) return
-      // Checks have their turn between the pages of a long list.
-      await setImmediate()
-    }
-  }
-
-  async function read(): Promise<void> {
-    if (reading || closed) return
-    reading = true
-    const answering = asked
-    const begun = told()
-    let failed = false
-    try {
-      await readOn()
-    } catch {
-      failed = true
-    }
-    reading = false
-    readAt = performance.now()
-    if (!failed) wholeUntil = asked === answering ? undefined : begun
-    if (failed || asked !== answering) readIn(failed ? retryMs : strideMs)
-  }
-
-  function readIn(ms: number): void {
-    // Never put off: a steady flood must not push the reading away from itself.
-    if (closed || timer !== undefined) return
-    timer = setTimeout(() => {
-      timer = undefined
-      void read()
-    }, ms)
-    timer.unref()
-  }
-
-  const unsubscribe = feed.subscribe((change) => {
-    if (change.kind !== 'revocations') return
-    asked += 1
-    // From here on something is missing, whatever the feed says. The first of several unread changes counts.
-    wholeUntil ??= told()
-    if (performance.now() - readAt < strideMs) readIn(strideMs)
-    else void read()
+  const followed = await followLog({
+    // What state forgets stays in force, so that it makes no difference where the list is told anew.
+    log: { list: async (after) => ({ anew: false, ...(await store.list(after)) }) },
+    feed,
+    kind: 'revocations',
+    take: add,
+    begins: () => {},
+    ends: () => {},
+    clock,
   })
 
   const pruning = setInterval(() => {
@@ -115,12 +64,9 @@ export async function openRevocationList(options: RevocationListOptions): Promis
   }, pruneMs)
   pruning.unref()
 
-  await read()
-
   return {
     check: (principal, nowMs, at = clock()) => {
-      const heardAt = feed.heardAt()
-      if (at - (wholeUntil ?? heardAt) > maxStalenessMs) return 'unavailable'
+      if (at - followed.wholeUntil() > maxStalenessMs) return 'unavailable'
       const now = nowMs / 1000
       if (principal.tokenId !== undefined) {
         const token = levels.token.get(principal.tokenId)
@@ -142,10 +88,8 @@ export async function openRevocationList(options: RevocationListOptions): Promis
     },
     size: () => levels.token.size + levels.subject.size,
     close: () => {
-      closed = true
-      clearTimeout(timer)
       clearInterval(pruning)
-      unsubscribe()
+      followed.close()
     },
   }
 }

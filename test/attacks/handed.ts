@@ -22,6 +22,7 @@ export async function handedOut(world: World): Promise<ReadonlyMap<string, strin
     ['shared', sharedToken],
     ['edge-proof', edgeProof],
     ...(await apiKeys(world)),
+    ...(await pageTokens(world)),
   ])
 }
 
@@ -57,5 +58,18 @@ async function apiKeys(world: World): Promise<[name: string, key: string][]> {
     ['key-of-root', root.key],
     ['revoked-key', revoked.key],
     ['expired-key', expired.key],
+  ]
+}
+
+async function pageTokens(world: World): Promise<[name: string, token: string][]> {
+  const admin = await adminClient(world.ways.admin)
+  const mint = async (order: object): Promise<string> => {
+    const made = await admin.call('POST', '/v1/page-tokens', { roles: ['invoke'], ...order })
+    if (made.status !== 201) throw new Error(`a page token was answered with ${made.status}: ${await made.text()}`)
+    return ((await made.json()) as { access_token: string }).access_token
+  }
+  return [
+    ['page-token', await mint({})],
+    ['short-page-token', await mint({ ttl: 1 })],
   ]
 }

@@ -5,7 +5,7 @@ import { type IssuerKeys, type IssuerName, kidOf } from './keys.ts'
 /** Whose tokens can be made, and under which `iss`. */
 export interface Minting {
   readonly keys: Readonly<Record<IssuerName, IssuerKeys>>
-  readonly issuers: Readonly<Record<IssuerName | 'own', string>>
+  readonly issuers: Readonly<Record<IssuerName | 'own' | 'ways', string>>
 }
 
 /** What a good token says of alice; cases change it. */

@@ -96,6 +96,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       stranger: 'https://stranger.example',
       own: `http://127.0.0.1:${issuer}`,
       client: '',
+      ways: `http://127.0.0.1:${waysIssuer}`,
     }
     const common = { redis: String(redis.port), here: served.issuer }
     const at = (port: number): string => `127.0.0.1:${port}`

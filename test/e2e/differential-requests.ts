@@ -124,7 +124,7 @@ const respellings: readonly Respelling[] = [
   (path, _, pick) => `${path}${['/.', '/..', '/%2e', '/*', '//', '/;', '.', '%2f', '..', '%2e', '/-'][pick % 11]}`,
   (path, _, pick) =>
     `${['/', '//', '/.', '', 'http://a.example', '//a.example', '/x/..', '*', '/%2f', '\\', '/a/../', 'https://localhost:80'][pick % 12]}${path}`,
-  (path, at, pick) => path + `/${'abcdefgh'[pick % 8]!.repeat(1 + (at % 9000))}`,
+  (path, at, pick) => `${path}/${'abcdefgh'[pick % 8]!.repeat(1 + (at % 9000))}`,
 ]
 
 const respelled = (path: string): fc.Arbitrary<string> =>

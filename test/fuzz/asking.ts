@@ -164,7 +164,7 @@ export const wanted: fc.Arbitrary<Wanted> = fc.oneof(
     ),
   ),
   {
-    weight: 2,
+    weight: 4,
     arbitrary: at(
       fc
         .tuple(fc.constantFrom('/owned', '/scope', '/gold', '/owned'), id, fc.constantFrom('', '', '/x', '/x/y', '/x:y', '/@x'))

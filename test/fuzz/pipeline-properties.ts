@@ -227,7 +227,7 @@ async function judgeTold(decide: (asked: Asked) => Promise<Decided>, { what, sho
 export const pipelineProperties: readonly Property[] = [
   ofPipeline('pipeline: no other spelling is allowed what was denied, or is another person, route or resource', pair, judgePair, {
     weight: 100,
-    few: 2500,
+    few: 4000,
   }),
   ofPipeline('pipeline: nothing that a client made up, and no credential, goes on to the upstream', sent, judgeSent, {
     weight: 30,
