@@ -1,3 +1,4 @@
+import { pageAudience } from '../core/management-plane.ts'
 import { endpointFault } from './check-listen.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
@@ -101,8 +102,13 @@ function checkAudiences(draft: Draft, report: Report): void {
     if (downstream.has(entry.audience))
       report(path, `"${entry.audience}" is the audience of downstream tokens too: expected one that no route uses`)
     if (entry.audience === admin) report(path, `"${entry.audience}" is the audience of admin tokens too: expected one of its own`)
+    if (entry.audience === pageAudience) report(path, `"${pageAudience}" is the audience of page tokens: expected one of its own`)
   }
-  for (const [i, route] of draft.routes.entries())
-    if (route?.downstream?.audience === admin)
-      report(['routes', i, 'downstream', 'audience'], `"${admin}" is the audience of admin tokens: expected that of the upstream`)
+  if (admin === pageAudience) report(['admin', 'audience'], `"${pageAudience}" is the audience of page tokens: expected one of its own`)
+  for (const [i, route] of draft.routes.entries()) {
+    const audience = route?.downstream?.audience
+    if (audience !== admin && audience !== pageAudience) continue
+    const whose = audience === admin ? 'admin' : 'page'
+    report(['routes', i, 'downstream', 'audience'], `"${audience}" is the audience of ${whose} tokens: expected that of the upstream`)
+  }
 }

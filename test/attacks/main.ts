@@ -66,6 +66,12 @@ async function main(): Promise<number> {
     say('no case is called so')
     return 2
   }
+  const features = new Set(readCases().flatMap(({ cases }) => cases.flatMap(({ needs }) => needs)))
+  const unknown = values.lacks?.split(',').find((word) => !features.has(word))
+  if (unknown !== undefined) {
+    say(`no case needs ${unknown}; --lacks takes ${[...features].sort().join(', ')}`)
+    return 2
+  }
   if (values.weaken) return await weaken(classes, values.only, say)
   const kept =
     values.target !== undefined || values.prepare ? { folder: values.world ?? join(homedir(), '.cache/postern/attacks'), issuerPort } : {}

@@ -51,7 +51,7 @@ function asking(answers: Readonly<Record<string, JsonObject | Introspected>>, mo
     const found = await verdict(token)
     return found instanceof Deny ? found.reason : found === 'abstain' ? found : 'admitted'
   }
-  return { validator, asked, verdict, reason }
+  return { validator, introspection, asked, verdict, reason }
 }
 const principal = (verdict: Verdict): Principal =>
   verdict === 'abstain' || verdict instanceof Deny ? assert.fail(`${JSON.stringify(verdict)}`) : verdict
@@ -96,6 +96,8 @@ describe('oidc by introspection', () => {
     'that is used as a refresh token': [{ ...good, token_use: 'refresh_token' }],
     'with token_type N_A': [{ ...good, token_type: 'N_A' }],
     'bound in an unknown way': [{ ...good, cnf: { kid: 'x' } }],
+    'of the type DPoP that says no key': [{ ...good, token_type: 'DPoP' }],
+    'of the type DPoP that is bound to a certificate alone': [{ ...good, token_type: 'DPoP', cnf: { 'x5t#S256': 'A'.repeat(43) } }],
   }
   for (const [name, [answer, reason = 'invalid_credential']] of Object.entries(refused)) {
     it(`rejects a token ${name}`, async () => {
@@ -158,7 +160,63 @@ describe('oidc by introspection', () => {
       assert.equal(await reason(signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, iss: 'https://other.example' })), 'abstain')
       assert.deepEqual(asked, [])
     })
+    it('keeps what a genuine JWT is bound to, whatever the answer leaves out', async () => {
+      const jkt = 'A'.repeat(43)
+      const bound = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, cnf: { jkt } })
+      for (const [answer, expected] of [
+        [good, { x5tS256: undefined, jkt }],
+        [{ ...good, cnf: { 'x5t#S256': 'B'.repeat(43) } }, { x5tS256: 'B'.repeat(43), jkt }],
+        [{ ...good, cnf: { jkt: 'C'.repeat(43) } }, { x5tS256: undefined, jkt }],
+      ] as const) {
+        const { verdict } = all({ [bound]: answer })
+        for (const when of ['asked', 'remembered']) assert.deepEqual(principal(await verdict(bound)).confirmation, expected, when)
+      }
+      assert.equal(await all({ [bound]: { ...good, cnf: 'x' } }).reason(bound), 'invalid_credential')
+      const odd = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, cnf: 'x' })
+      assert.equal(await all({ [odd]: good }).reason(odd), 'invalid_credential')
+    })
+    it('holds a genuine JWT to its own times too', async () => {
+      const { exp: _, ...endless } = good
+      const short = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, exp: t + 5 })
+      for (const answer of [endless, good]) {
+        const { verdict } = all({ [short]: answer })
+        assert.equal(principal(await verdict(short)).expiresAt, t + 5)
+        const late = await verdict(short, 'Bearer', now + 65_000)
+        assert.ok(late instanceof Deny && late.reason === 'expired_credential')
+      }
+      const early = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, nbf: t + 100 })
+      assert.equal(await all({ [early]: good }).reason(early), 'invalid_credential')
+    })
+    it('goes by no other validator’s look at the token', async () => {
+      const shared = all({ [token]: good })
+      const strict = oidcIntrospected(oidcByPostern({ ...rules, ...header, keys: { find } }), {
+        ...rules,
+        introspection: shared.introspection,
+        signed: { ...header, types: ['at+jwt'], keys: { find } },
+      })
+      assert.equal(await shared.reason(token), 'admitted')
+      const verdict = await strict.identify(present(`Bearer ${token}`, now))
+      assert.ok(verdict instanceof Deny && verdict.reason === 'invalid_credential', 'its typ is none of at+jwt')
+    })
     it('still asks about opaque ones', async () => assert.equal(await all({ opaque: good }).reason('opaque'), 'admitted'))
+  })
+
+  it('takes no JWT apart that says whose it is, once that is known', async () => {
+    const { validator } = asking({})
+    const jwt = signToken({ alg: 'ES256', kid: 'ec' }, { iss: issuer, sub: 'bob', aud: 'edge', exp: t + 300 })
+    const issuers = new Map<string, string>()
+    const presentation = () => ({ ...present(undefined, now), credential: readCredential(`Bearer ${jwt}`, issuers) })
+    principal(await validator.identify(presentation()))
+    const again = presentation()
+    let parsed = 0
+    const credential = new Proxy(again.credential, {
+      get: (target, name) => {
+        if (name === 'jwt') parsed++
+        return Reflect.get(target, name, target)
+      },
+    })
+    principal(await validator.identify({ ...again, credential }))
+    assert.equal(parsed, 0)
   })
 
   it('gives one validator’s answer to no other', async () => {
