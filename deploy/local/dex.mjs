@@ -1,8 +1,8 @@
 /** Finds dex, a second OpenID Connect issuer for the tests, or builds it from source with Go. */
-import { chmodSync, cpSync, readdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { cachePath } from './cache.mjs'
-import { CommandError, isExecutable, run, SetupError, which } from './command.mjs'
+import { isExecutable, run, SetupError, which } from './command.mjs'
+import { answers, goSources } from './go.mjs'
 import { once } from './once.mjs'
 
 const version = '2.41.1'
@@ -20,11 +20,11 @@ const buildTime = 600_000
 export async function ensureDex() {
   const chosen = process.env.POSTERN_DEX
   if (chosen) {
-    if (await works(chosen)) return { path: chosen }
+    if (await answers(chosen, 'version')) return { path: chosen }
     throw new SetupError(`POSTERN_DEX=${chosen} does not answer to "version"`)
   }
   const found = which('dex')
-  if (found && (await works(found))) return { path: found }
+  if (found && (await answers(found, 'version'))) return { path: found }
   const go = which('go')
   if (go === undefined)
     return { reason: 'dex is built by Go 1.21 or newer, and go is not on PATH (or set POSTERN_DEX to a dex of your own)' }
@@ -40,35 +40,11 @@ export async function ensureDex() {
 async function build(go, scratch) {
   // Its SQLite is written in C, and this release cannot be built without.
   const env = { GOWORK: 'off', GOFLAGS: '', CGO_ENABLED: '1' }
-  const fetched = JSON.parse(await run(go, ['mod', 'download', '-json', `${source}@${commit}`], { cwd: scratch, env }))
-  const sources = join(scratch, 'sources')
-  cpSync(fetched.Dir, sources, { recursive: true })
-  makeWritable(sources)
+  const sources = await goSources(go, `${source}@${commit}`, scratch, env)
   rmSync(join(sources, 'vendor'), { recursive: true, force: true })
   // The release replaces its API module by a folder that the fetched module does not hold.
   await run(go, ['mod', 'edit', `-dropreplace=${api}`, `-require=${api}@v2.2.0`], { cwd: sources, env })
   const flags = ['-mod=mod', '-buildvcs=false', '-trimpath', '-p=1', '-ldflags', `-s -w -X main.version=${version}`]
   await run(go, ['build', ...flags, '-o', '../dex', './cmd/dex'], { cwd: sources, env, limit: buildTime })
   rmSync(sources, { recursive: true })
-}
-
-/** Go keeps modules read-only; so would the copy be. @param {string} folder */
-function makeWritable(folder) {
-  chmodSync(folder, 0o755)
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) makeWritable(path)
-    else chmodSync(path, 0o644)
-  }
-}
-
-/** @param {string} path */
-async function works(path) {
-  try {
-    await run(path, ['version'], { limit: 10_000, cwd: cachePath() })
-    return true
-  } catch (error) {
-    if (error instanceof CommandError) return false
-    throw error
-  }
 }

@@ -1,8 +1,8 @@
 /** Finds h2spec, the conformance tests of HTTP/2, or builds it from source with Go. */
-import { chmodSync, cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cachePath } from './cache.mjs'
-import { CommandError, isExecutable, run, SetupError, which } from './command.mjs'
+import { isExecutable, run, SetupError, which } from './command.mjs'
+import { answers, goSources } from './go.mjs'
 import { once } from './once.mjs'
 
 const version = '2.2.1'
@@ -35,11 +35,11 @@ require (
 export async function ensureH2spec() {
   const chosen = process.env.POSTERN_H2SPEC
   if (chosen) {
-    if (await works(chosen)) return { path: chosen }
+    if (await answers(chosen, '--version')) return { path: chosen }
     throw new SetupError(`POSTERN_H2SPEC=${chosen} does not answer to --version`)
   }
   const found = which('h2spec')
-  if (found && (await works(found))) return { path: found }
+  if (found && (await answers(found, '--version'))) return { path: found }
   const go = which('go')
   if (go === undefined)
     return { reason: 'h2spec is built by Go 1.21 or newer, and go is not on PATH (or set POSTERN_H2SPEC to an h2spec of your own)' }
@@ -52,10 +52,7 @@ export async function ensureH2spec() {
 /** @param {string} go @param {string} scratch */
 async function build(go, scratch) {
   const env = { GOWORK: 'off', GOFLAGS: '', CGO_ENABLED: '0' }
-  const fetched = JSON.parse(await run(go, ['mod', 'download', '-json', `${source}@v${version}+incompatible`], { cwd: scratch, env }))
-  const sources = join(scratch, 'sources')
-  cpSync(fetched.Dir, sources, { recursive: true })
-  makeWritable(sources)
+  const sources = await goSources(go, `${source}@v${version}+incompatible`, scratch, env)
   writeFileSync(join(sources, 'go.mod'), moduleFile)
   const args = [
     'build',
@@ -70,25 +67,4 @@ async function build(go, scratch) {
   ]
   await run(go, args, { cwd: sources, env, limit: buildTime })
   rmSync(sources, { recursive: true })
-}
-
-/** Go keeps modules read-only; so would the copy be. @param {string} folder */
-function makeWritable(folder) {
-  chmodSync(folder, 0o755)
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) makeWritable(path)
-    else chmodSync(path, 0o644)
-  }
-}
-
-/** @param {string} path */
-async function works(path) {
-  try {
-    await run(path, ['--version'], { limit: 10_000, cwd: cachePath() })
-    return true
-  } catch (error) {
-    if (error instanceof CommandError) return false
-    throw error
-  }
 }

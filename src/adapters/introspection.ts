@@ -71,6 +71,12 @@ const discoveredFor = 6 * 3_600_000
 
 const inactive: IntrospectionAnswer = { kind: 'inactive' }
 
+/** The endpoint answers, and does not take this token: whoever makes up such tokens must not open the breaker for all others. */
+class NotTaken extends FetchFailed {}
+
+/** Whether an error answer is about our client (RFC 6749, section 5.2), whatever the token. */
+const isAboutClient = (body: string): boolean => ['invalid_client', 'unauthorized_client'].includes(String(readJsonObject(body)?.['error']))
+
 type Active = Extract<IntrospectionAnswer, { kind: 'active' }>
 
 /** A client of an introspection endpoint, with what it answered in memory. */
@@ -126,7 +132,9 @@ export function openIntrospection(options: IntrospectionOptions): Introspection 
     if (answer.status === 200) return answer.body
     const why =
       answer.status === 401 || answer.status === 403 ? `refused our client ${clientId} (${answer.status})` : `answered ${answer.status}`
-    throw new FetchFailed('DiscoveryFailed', `${url} ${why}`)
+    throw answer.status === 400 && !isAboutClient(answer.body)
+      ? new NotTaken('DiscoveryFailed', `${url} ${why}`)
+      : new FetchFailed('DiscoveryFailed', `${url} ${why}`)
   }
 
   /** One call, and one more where the connection broke: a kept one may have been closed at the other end. */
@@ -151,6 +159,7 @@ export function openIntrospection(options: IntrospectionOptions): Introspection 
       tell('True', 'Answers', 'the introspection endpoint answers')
       return keep(digest, claims, body.length)
     } catch (cause) {
+      reached = cause instanceof NotTaken
       return unavailable(
         cause instanceof Error && (cause instanceof HttpFailure || cause instanceof FetchFailed)
           ? cause.message

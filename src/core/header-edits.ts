@@ -117,11 +117,14 @@ function finish(facts: Facts, principal: Principal | undefined): Mutations {
   return { shared, own, remove, removeAlso: also, removeQuery: credentialParameters(facts, keeps) }
 }
 
+const edgeHeaders = perObject(({ edges }: Policy): readonly string[] => [...new Set(edges.flatMap(({ headers }) => headers))])
+
 /** Headers of edges that this request does not come from. Where nobody is asked for, nothing is known of where it comes from. */
 function untrusted({ policy, request, workload }: Facts, asked: boolean): readonly string[] {
+  const all = edgeHeaders(policy)
   const from = asked ? policy.edges.filter((edge) => edge.trusts(request, workload)) : []
-  const kept = new Set(from.flatMap(({ headers }) => headers))
-  return [...new Set(policy.edges.flatMap(({ headers }) => headers))].filter((name) => !kept.has(name))
+  if (from.length === 0) return all
+  return from.length === policy.edges.length ? nothing : all.filter((name) => !from.some(({ headers }) => headers.includes(name)))
 }
 
 /**

@@ -1,5 +1,5 @@
 import { isBearer } from '../core/credential.ts'
-import type { JsonObject } from '../core/json.ts'
+import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { verifySignature } from '../core/jws.ts'
 import { maxTokenBytes } from '../core/jwt.ts'
 import type { Soon } from '../core/ports.ts'
@@ -7,7 +7,7 @@ import type { Principal } from '../core/principal.ts'
 import { Deny, deny } from '../core/reasons.ts'
 import type { BearerValidator, Credential, Presentation, Verdict } from '../core/validator.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
-import { type ClaimRules, checkParties, checkTimes, isPast, principalOf } from './claims.ts'
+import { type ClaimRules, checkParties, checkTimes, principalOf } from './claims.ts'
 import { checkHeader, type HeaderRules } from './jose-header.ts'
 
 /** What is asked about a token (RFC 7662). */
@@ -44,17 +44,20 @@ const usable: Readonly<Record<string, readonly string[]>> = { token_type: ['bear
  */
 export function oidcIntrospected(rest: BearerValidator, options: IntrospectedOptions): BearerValidator {
   const { introspection, signed } = options
+  const kept = options.kind ? [...alwaysKept, options.kind.claim] : alwaysKept
   // An answer is judged once, for as long as memory holds it.
   const judged = new WeakMap<JsonObject, { readonly verdict: Principal | Deny; readonly claims: JsonObject }>()
 
-  const judge = (answer: Introspected, { token, digest }: Credential, now: number): Verdict => {
+  /** @param signed what the token says itself, where it is a JWT; only for an answer that was not judged before */
+  const judge = (answer: Introspected, { token, digest }: Credential, now: number, signed?: JsonObject): Verdict => {
     if (answer.kind === 'unavailable') return deny('identity_unavailable', answer.detail)
     if (answer.kind === 'inactive') return deny('invalid_credential', 'the issuer says that the token is not active')
     let known = judged.get(answer.claims)
     if (!known) {
       // An answer need not repeat whose it is, nor when it ends (RFC 7662, section 2.2).
       const { active: _, ...said } = answer.claims
-      const claims = { iss: options.issuer, exp: Math.ceil(answer.until / 1000), ...said }
+      const whole = { iss: options.issuer, exp: Math.ceil(answer.until / 1000), ...said }
+      const claims = signed ? heldTo(whole, signed, kept) : whole
       const fault = checkParties(claims, options) ?? checkUse(claims)
       known = { verdict: fault ?? principalOf(claims, options, { digest, token }), claims }
       judged.set(answer.claims, known)
@@ -62,9 +65,9 @@ export function oidcIntrospected(rest: BearerValidator, options: IntrospectedOpt
     return known.verdict instanceof Deny ? known.verdict : (checkTimes(known.claims, now) ?? known.verdict)
   }
 
-  const question = (credential: Credential, now: number): Soon<Verdict> => {
+  const question = (credential: Credential, now: number, signed?: JsonObject): Soon<Verdict> => {
     const answer = introspection.ask(credential.token, credential.digest)
-    return answer instanceof Promise ? answer.then((late) => judge(late, credential, now)) : judge(answer, credential, now)
+    return answer instanceof Promise ? answer.then((late) => judge(late, credential, now, signed)) : judge(answer, credential, now, signed)
   }
 
   const askSigned = (credential: Credential, header: HeaderRules, keys: VerificationKeys, now: number): Soon<Verdict> => {
@@ -77,9 +80,8 @@ export function oidcIntrospected(rest: BearerValidator, options: IntrospectedOpt
       if (answer.kind === 'unavailable') return deny('identity_unavailable', answer.detail)
       if (answer.kind === 'unknown') return deny('invalid_credential', 'no key of the issuer has this kid')
       if (!verifySignature(token, alg, answer.key)) return deny('invalid_credential', 'the signature does not verify')
-      const { exp } = jwt.payload
-      if (typeof exp === 'number' && isPast(exp, now)) return deny('expired_credential', `expired at ${exp}`)
-      return question(credential, now)
+      // Its end may be the issuer's to tell.
+      return checkTimes({ exp: Number.MAX_VALUE, ...jwt.payload }, now) ?? question(credential, now, jwt.payload)
     }
     const answer = keys.find(jwt.header['kid'] as string | undefined, alg)
     return answer instanceof Promise ? answer.then(verified) : verified(answer)
@@ -93,9 +95,9 @@ export function oidcIntrospected(rest: BearerValidator, options: IntrospectedOpt
       if (!isBearer(credential) || presentation.verified !== undefined) return rest.identify(presentation)
       const genuine = signed !== undefined && credential.claimedIssuer === options.issuer
       if (!genuine && !isOpaque(credential)) return rest.identify(presentation)
-      // Of JWTs, only those that were genuine have been asked about.
       const known = introspection.recall(credential.digest)
-      if (known) return judge(known, credential, now)
+      // Another validator may have asked about a JWT, which was genuine by its own rules alone.
+      if (known && (!genuine || known.kind !== 'active' || judged.has(known.claims))) return judge(known, credential, now)
       if (genuine) return askSigned(credential, signed, signed.keys, now)
       if (credential.token.length > maxTokenBytes || !bearerToken.test(credential.token)) return 'abstain'
       return question(credential, now)
@@ -104,8 +106,34 @@ export function oidcIntrospected(rest: BearerValidator, options: IntrospectedOpt
 }
 
 /** A token that says nothing of itself, and is none that we made. */
-const isOpaque = ({ jwt, claimedIssuer, token }: Credential): boolean =>
-  jwt === undefined && claimedIssuer === undefined && !token.startsWith(ownPrefix)
+// Whose it says it is comes first: that is remembered, and most tokens need not be taken apart for it.
+const isOpaque = (credential: Credential): boolean =>
+  credential.claimedIssuer === undefined && credential.jwt === undefined && !credential.token.startsWith(ownPrefix)
+
+/** What a token is revoked by, and who acts with it: what gives rights is the answer's alone, since it may have been taken away. */
+const alwaysKept: readonly string[] = ['jti', 'iat', 'act']
+
+/**
+ * An answer held to what the token itself says: an answer need not repeat it (RFC 7662, section 2.2), and what was signed with
+ * an end, and for a key, does not lose them by that.
+ * @param kept claims that the token tells where the answer does not
+ */
+function heldTo(answer: JsonObject, signed: JsonObject, kept: readonly string[]): JsonObject {
+  const { exp, cnf } = signed
+  const ends = answer['exp']
+  return {
+    ...Object.fromEntries(kept.flatMap((name) => (Object.hasOwn(signed, name) ? [[name, signed[name]!]] : []))),
+    ...answer,
+    ...(typeof exp === 'number' && typeof ends === 'number' && exp < ends && { exp }),
+    ...(cnf !== undefined && { cnf: bound(answer['cnf'], cnf) }),
+  }
+}
+
+/** All that either names; where one of them cannot be read, that one. */
+function bound(told: Json | undefined, signed: Json): Json {
+  if (told === undefined || !isJsonObject(signed)) return signed
+  return isJsonObject(told) ? { ...told, ...signed } : told
+}
 
 function checkUse(claims: JsonObject): Deny | undefined {
   for (const [name, values] of Object.entries(usable)) {
@@ -113,5 +141,9 @@ function checkUse(claims: JsonObject): Deny | undefined {
     if (value !== undefined && !(typeof value === 'string' && values.includes(value.toLowerCase())))
       return deny('invalid_credential', `${name} says that this is no access token`)
   }
+  const { token_type: type, cnf } = claims
+  // RFC 9449, section 6.2: without its key nobody could prove it, and whoever has it would be believed.
+  if (typeof type === 'string' && type.toLowerCase() === 'dpop' && !(isJsonObject(cnf) && Object.hasOwn(cnf, 'jkt')))
+    return deny('invalid_credential', 'token_type says that the token is bound to a key, and cnf does not name it')
   return undefined
 }

@@ -160,7 +160,7 @@ class Chain {
     let rejection = first
     for (let i = from; i < validators.length; i++) {
       const validator = validators[i]!
-      if (!admits(state, validator.name) || !sees(validator, credential)) continue
+      if (!admits(state, validator.name) || !sees(validator, presentation)) continue
       const verdict = validator.identify(presentation)
       if (verdict instanceof Promise) {
         return verdict.then((late) => {
@@ -215,10 +215,10 @@ class Chain {
 const admits = ({ route }: Routed, name: string): boolean => route.validators === undefined || route.validators.has(name)
 
 /** Whether the credential stands where this validator looks. What Envoy verified is shown to whoever goes by Envoy's word. */
-function sees({ from, trustsEnvoy }: BearerValidator, { places }: Credential): boolean {
+function sees({ from, trustsEnvoy }: BearerValidator, { credential: { places }, verified }: Presentation): boolean {
   if (places.length === 0) return true
   for (const place of places) if (from === undefined ? place === 'authorization' : from.has(place)) return true
-  return trustsEnvoy === true
+  return verified !== undefined && trustsEnvoy === true
 }
 
 /**

@@ -205,6 +205,17 @@ describe('introspection', () => {
     assert.equal(asked.breaker(), 'closed')
   })
 
+  it('goes on asking where made-up tokens are answered with 400, and not where our client is', async () => {
+    const asked = start({ endpoint: `${server.url}/introspect`, breaker: { threshold: 3 } })
+    let error = 'invalid_request'
+    server.handle = (seen, response) => (seen.body.includes('odd') ? json(response, { error }, 400) : issuer(seen, response))
+    for (let i = 0; i < 10; i++) assert.equal(await kind(asked, `odd${i}`), 'unavailable')
+    assert.equal(await kind(asked, 'good'), 'active')
+    error = 'invalid_client'
+    for (let i = 0; i < 3; i++) await ask(asked, `odder${i}`)
+    assert.equal(asked.breaker(), 'open')
+  })
+
   it('tells since when it is as it is', async () => {
     const asked = start({ endpoint: `${server.url}/introspect` })
     const began = now

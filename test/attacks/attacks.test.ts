@@ -19,10 +19,15 @@ const demanded = [
   'failing-open',
   'headers',
   'hosts',
+  'introspection',
   'look-alikes',
   'ownership',
+  'page-tokens',
   'paths',
+  'places',
+  'proofs',
   'protocol',
+  'secrets',
   'spiffe-ids',
   'token-caches',
   'token-services',
@@ -86,6 +91,33 @@ describe('the attack corpus', function () {
     }
   })
 
+  describe('leaves behind', () => {
+    let world: World
+    let server: Server | undefined
+    before(async () => {
+      world = await startWorld()
+      server = await servePostern(world)
+    })
+    after(async () => {
+      await server?.stop()
+      await world?.stop()
+    })
+
+    it('no request for a key that a token pointed to, and few for those of the issuer', async () => {
+      await runCorpus(world, only('tokens'), { strict: true })
+      const { asked } = world.here
+      assert.equal(asked.get('/evil'), undefined)
+      // At the start and for one unknown kid, by each of the two services.
+      const fetches = asked.get('/jwks') ?? 0
+      assert.ok(fetches >= 1 && fetches <= 4, `${fetches} fetches`)
+    })
+
+    it('an access log of whole lines', () => {
+      assert.ok(world.envoy.program.stdout.length > 100)
+      for (const line of world.envoy.program.stdout) assert.doesNotThrow(() => JSON.parse(line), line)
+    })
+  })
+
   describe('notices', () => {
     let world: World
     let copy: Copy
@@ -102,7 +134,12 @@ describe('the attack corpus', function () {
       const weakenings = readWeakenings()
       for (const one of weakenings) copy.apply(one)()
       const stages = ['normalize', 'route', 'identify', 'revocation', 'authorize', 'own', 'exchange', 'respond', 'wire']
-      for (const stage of stages) assert.ok(weakenings.some((one) => one.stage === stage))
+      const validators = ['oidc', 'mtls', 'api-keys', 'shared-token', 'management-plane', 'edge-trust', 'postern', 'basic', 'introspection']
+      for (const stage of [...stages, ...validators, 'proof'])
+        assert.ok(
+          weakenings.some((one) => one.stage === stage),
+          stage,
+        )
     })
 
     // All of them: `npm run attacks -- --weaken`.

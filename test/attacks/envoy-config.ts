@@ -63,7 +63,11 @@ function edgeDocument({ folder, check, ways, upstream, keys }: EnvoySetting): Do
   document.setIn([...clusters, postern, 'load_assignment', 'endpoints'], [endpoint(check)])
   document.setIn([...clusters, postern, 'type'], 'STRICT_DNS')
   const other = (document.getIn([...clusters, postern]) as { toJSON: () => { load_assignment: object } }).toJSON()
-  document.addIn(clusters, { ...other, name: 'ways', load_assignment: { ...other.load_assignment, cluster_name: 'ways', endpoints: [endpoint(ways)] } })
+  document.addIn(clusters, {
+    ...other,
+    name: 'ways',
+    load_assignment: { ...other.load_assignment, cluster_name: 'ways', endpoints: [endpoint(ways)] },
+  })
   const jwt = [...manager, 'http_filters', filterIndex(document, 'jwt_authn'), 'typed_config']
   const common = { audiences: ['edge'], forward: true, require_expiration: true, clock_skew_seconds: 60 }
   const provider = (issuer: string, from: object, name: 'users' | 'partners') => ({

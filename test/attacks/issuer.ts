@@ -1,6 +1,9 @@
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { IssuerKeys } from './keys.ts'
+
+/** Opaque tokens, with what their issuer says of each (RFC 7662). */
+export type Answers = Readonly<Record<string, object | string>>
 
 /** An issuer whose keys the server under test fetches itself. */
 export interface ServedIssuer {
@@ -14,12 +17,14 @@ export interface ServedIssuer {
 /**
  * Serves discovery and keys on 127.0.0.1; under `/evil`, keys that nobody should ask for.
  * @param port 0 for a free one
+ * @param answers of its introspection endpoint, by token: claims, or a text that is answered as it is; absent: it knows no opaque tokens
  */
-export async function serveIssuer(own: IssuerKeys, strangers: IssuerKeys, port = 0): Promise<ServedIssuer> {
+export async function serveIssuer(own: IssuerKeys, strangers: IssuerKeys, port = 0, answers?: Answers): Promise<ServedIssuer> {
   const asked = new Map<string, number>()
   const server = createServer((request, response) => {
     const path = request.url ?? ''
     asked.set(path, (asked.get(path) ?? 0) + 1)
+    if (path === '/introspect' && answers) return void introspect(request, response, answers)
     const body = documents[path]
     if (body === undefined) return void response.writeHead(404).end()
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
@@ -48,4 +53,12 @@ export async function serveIssuer(own: IssuerKeys, strangers: IssuerKeys, port =
         server.closeAllConnections()
       }),
   }
+}
+
+async function introspect(request: IncomingMessage, response: ServerResponse, answers: Answers): Promise<void> {
+  let form = ''
+  for await (const chunk of request) form += String(chunk)
+  const answer = answers[new URLSearchParams(form).get('token') ?? ''] ?? { active: false }
+  if (answer === 'fails') return void response.writeHead(500).end()
+  response.writeHead(200, { 'content-type': 'application/json' }).end(typeof answer === 'string' ? answer : JSON.stringify(answer))
 }

@@ -47,11 +47,15 @@ export const people: Readonly<Record<string, Someone>> = {
   },
   'alice via ingress': { token: { by: 'users' }, headers: { subject: 'alice', issuer: '{users}', roles: 'invoke', workload: ingress } },
   // Behind the listener `ways`.
+  'first.alice': { headers: { subject: 'first:alice', issuer: '{first}', roles: 'invoke' } },
   carol: { headers: { subject: 'key:carol', issuer: 'urn:postern:api-keys:keys', roles: 'invoke' } },
   legacy: { headers: { subject: 'legacy:legacy', issuer: 'urn:postern:shared-token:legacy', roles: 'invoke' } },
   'legacy for alice': { headers: { subject: 'legacy:alice', issuer: 'urn:postern:shared-token:legacy', roles: 'invoke' } },
   'proxied.alice': { headers: { subject: 'proxied:alice', issuer: 'urn:postern:edge-trust:proxied', roles: 'invoke' } },
-  'here.alice via router': { token: { by: 'here' }, headers: { subject: 'here:alice', issuer: '{here}', roles: 'invoke', workload: router } },
+  'here.alice via router': {
+    token: { by: 'here' },
+    headers: { subject: 'here:alice', issuer: '{here}', roles: 'invoke', workload: router },
+  },
   'alice via router': { token: { by: 'users' }, headers: { subject: 'alice', issuer: '{users}', roles: 'invoke', workload: router } },
 }
 

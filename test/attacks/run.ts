@@ -17,7 +17,7 @@ import type { World } from './world.ts'
 /** How a case came out. */
 export interface Result {
   readonly case: Case
-  /** `control`: a good request that the server does not admit, so that its denials say nothing. */
+  /** `not applicable`: it needs what the server does not have. `pending`: it broke, and that is known. */
   readonly verdict: 'held' | 'broken' | 'not applicable' | 'pending'
   /** What was wrong, or how it held. */
   readonly detail: string

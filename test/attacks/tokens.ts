@@ -5,7 +5,7 @@ import { type IssuerKeys, type IssuerName, kidOf } from './keys.ts'
 /** Whose tokens can be made, and under which `iss`. */
 export interface Minting {
   readonly keys: Readonly<Record<IssuerName, IssuerKeys>>
-  readonly issuers: Readonly<Record<IssuerName | 'own' | 'ways', string>>
+  readonly issuers: Readonly<Record<IssuerName | 'own' | 'ways' | 'first', string>>
 }
 
 /** What a good token says of alice; cases change it. */
@@ -51,7 +51,8 @@ const base64url = (text: string): string =>
 function withKeys(header: Record<string, unknown>, keys: Minting['keys']): Record<string, unknown> {
   const { jwk } = header
   if (jwk === 'stranger') return { ...header, jwk: keys.stranger.jwks.keys[0] }
-  if (jwk === 'client' || jwk === 'thief') return { ...header, jwk: keys[jwk === 'client' ? 'client' : 'stranger'].publicKey.ec.export({ format: 'jwk' }) }
+  if (jwk === 'client' || jwk === 'thief')
+    return { ...header, jwk: keys[jwk === 'client' ? 'client' : 'stranger'].publicKey.ec.export({ format: 'jwk' }) }
   return jwk === 'private' ? { ...header, jwk: keys.client.privateKey.ec.export({ format: 'jwk' }) } : header
 }
 

@@ -11,7 +11,7 @@ import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 import { envoyConfig } from './envoy-config.ts'
-import { type ServedIssuer, serveIssuer } from './issuer.ts'
+import { type Answers, type ServedIssuer, serveIssuer } from './issuer.ts'
 import { issuerKeys } from './keys.ts'
 import type { Minting } from './tokens.ts'
 
@@ -83,12 +83,17 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     const strangers = testCertificates(folder.path, 'strangers-ca')
     const keys = issuerKeys(options.folder)
     const served = started(await serveIssuer(keys.here, keys.stranger, options.issuerPort))
+    const opaque = parse(readFileSync(join(here, 'opaque.yaml'), 'utf8')) as Record<'first' | 'second', Answers>
+    const first = started(await serveIssuer(keys.partners, keys.stranger, 0, opaque.first))
+    const second = started(await serveIssuer(keys.partners, keys.stranger, 0, opaque.second))
     const upstream = started(await startUpstream('upstream'))
     const redis = started(await startRedis())
     await fill(redis)
     const [check = 0, admin = 0, issuer = 0, waysCheck = 0, waysAdmin = 0, waysIssuer = 0] = await freePorts(6)
     const target = options.target ?? `127.0.0.1:${check}`
-    const envoy = started(await startEnvoy(envoyConfig({ folder: folder.path, check: target, ways: `127.0.0.1:${waysCheck}`, upstream: upstream.port, keys })))
+    const envoy = started(
+      await startEnvoy(envoyConfig({ folder: folder.path, check: target, ways: `127.0.0.1:${waysCheck}`, upstream: upstream.port, keys })),
+    )
     const issuers = {
       users: 'https://users.example',
       partners: 'https://partners.example',
@@ -96,9 +101,10 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       stranger: 'https://stranger.example',
       own: `http://127.0.0.1:${issuer}`,
       client: '',
+      first: first.issuer,
       ways: `http://127.0.0.1:${waysIssuer}`,
     }
-    const common = { redis: String(redis.port), here: served.issuer }
+    const common = { redis: String(redis.port), here: served.issuer, first: first.issuer, second: second.issuer }
     const at = (port: number): string => `127.0.0.1:${port}`
     const main = place('policy.yaml', { ...common, check: target, admin: at(admin), issuer: at(issuer) })
     const ways = place('policy-ways.yaml', { ...common, check: at(waysCheck), admin: at(waysAdmin), issuer: at(waysIssuer) })
@@ -113,9 +119,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
 }
 
 /** Fills a policy in; its places are among what it is filled with. */
-function place(file: string, values: Readonly<Record<'check' | 'admin' | 'issuer' | 'redis' | 'here', string>>): Place {
-  const known: Readonly<Record<string, string>> = values
-  const policy = readFileSync(join(here, file), 'utf8').replace(/@([a-z]+)@/g, (whole, name: string) => known[name] ?? whole)
+function place(file: string, values: Readonly<Record<'check' | 'admin' | 'issuer', string> & Record<string, string>>): Place {
+  const policy = readFileSync(join(here, file), 'utf8').replace(/@([a-z]+)@/g, (whole, name: string) => values[name] ?? whole)
   return { check: values.check, admin: values.admin, policy }
 }
 

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import type { OutgoingHttpHeaders } from 'node:http'
-import { parseDocument } from 'yaml'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
 import { createPageKeys } from '../../src/compose/page-keys.ts'
 import { makeApiKey } from '../../src/core/api-key.ts'
@@ -12,11 +11,12 @@ import { createMint } from '../../src/issuer/mint.ts'
 import { isPageKey } from '../../src/issuer/signing-key.ts'
 import { adminClient, adminSecret } from '../support/admin.ts'
 import { type Identity, testCertificates } from '../support/certificates.ts'
-import { envoyFile, startEnvoy } from '../support/envoy.ts'
+import { startEnvoy } from '../support/envoy.ts'
 import { freePorts } from '../support/free-port.ts'
 import { startOidc } from '../support/oidc.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import type { ClientTls } from '../support/request.ts'
+import { jwtAuthn, manager, sandboxEnvoy } from '../support/sandbox-envoy.ts'
 import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
@@ -251,19 +251,8 @@ async function openOwnKeys(path: string, issuer: string) {
 
 /** envoy.yaml with the users' keys told to it and one upstream. */
 function envoyConfig(folder: string, upstream: number, keys: string): string {
-  const document = parseDocument(
-    envoyFile('envoy.yaml', {
-      'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
-      'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0',
-      '/etc/envoy/certs': folder,
-      '/run/postern/check.sock': `${folder}/check.sock`,
-      'port_value: 8082': `port_value: ${upstream}`,
-      '/etc/ssl/certs/ca-certificates.crt': `${folder}/workloads-ca.crt`,
-    }),
-  )
-  const manager = ['static_resources', 'listeners', 0, 'filter_chains', 0, 'filters', 0, 'typed_config']
-  const filters = document.getIn([...manager, 'http_filters']) as { toJSON: () => { name: string }[] }
-  const at = filters.toJSON().findIndex(({ name }) => name === 'envoy.filters.http.jwt_authn')
+  const document = sandboxEnvoy(folder, upstream)
+  const at = jwtAuthn(document)
   document.setIn([...manager, 'http_filters', at, 'typed_config', 'providers'], {
     users: {
       ...{ issuer: 'https://users.example', audiences: ['edge'], forward: true, require_expiration: true, payload_in_metadata: 'users' },

@@ -100,13 +100,14 @@ async function checkOf(file: string, policy: string): Promise<Check> {
 /** Bytes as characters: what stands in a request line is UTF-8. */
 const asBytes = (text: string): string => Buffer.from(text).toString('latin1')
 
-async function askHttp1(port: number, { method, host, path }: RawRequest): Promise<Both> {
-  const lines = [`${method} ${asBytes(path)} HTTP/1.1`, `Host: ${asBytes(host)}`, 'Content-Length: 0', 'Connection: close']
+async function askHttp1(port: number, { method, host, path, second }: RawRequest): Promise<Both> {
+  const hosts = [host, ...(second === undefined ? [] : [second])].map((one) => `Host: ${asBytes(one)}`)
+  const lines = [`${method} ${asBytes(path)} HTTP/1.1`, ...hosts, 'Content-Length: 0', 'Connection: close']
   const { status, headers } = await sendRaw(port, rawRequest(lines))
   return bothOf(status, headers)
 }
 
-function askHttp2(port: number, { method, host, path }: RawRequest): Promise<Both> {
+function askHttp2(port: number, { method, host, path, second }: RawRequest): Promise<Both> {
   return new Promise((done, fail) => {
     const session = connectHttp2(`http://127.0.0.1:${port}`)
     // Envoy ends the stream, or the whole connection, for what cannot be in HTTP/2.
@@ -116,7 +117,15 @@ function askHttp2(port: number, { method, host, path }: RawRequest): Promise<Bot
     }
     session.on('error', refused)
     try {
-      const stream = session.request({ ':method': method, ':path': asBytes(path), ':authority': asBytes(host) }, { endStream: true })
+      const stream = session.request(
+        {
+          ':method': method,
+          ':path': asBytes(path),
+          ':authority': asBytes(host),
+          ...(second === undefined ? {} : { host: asBytes(second) }),
+        },
+        { endStream: true },
+      )
       stream.setTimeout(10_000, () => fail(new Error(`no answer to ${JSON.stringify(path)} over HTTP/2`)))
       stream.on('error', refused)
       stream.on('close', refused)

@@ -8,6 +8,8 @@ export interface RawRequest {
   /** With the query. */
   readonly path: string
   readonly http2: boolean
+  /** Another `Host` beside the first: a second field, or `host` beside `:authority`. */
+  readonly second: string | undefined
   /** Nothing about it is odd: then the two must agree even where Postern finds no route. */
   readonly plain: boolean
 }
@@ -195,6 +197,7 @@ export function requestOf({ routes }: Table): fc.Arbitrary<RawRequest> {
       host: fc.oneof({ weight: 3, arbitrary: fc.constant((route.host ?? 'any.test').replace('*', 'x')) }, plainHost(hosts)),
       path: filled(route, value).map((parts) => `/${parts.join('/')}`),
       http2: fc.boolean(),
+      second: fc.constant(undefined),
       plain: fc.constant(true),
     }),
   )
@@ -213,6 +216,7 @@ export function requestOf({ routes }: Table): fc.Arbitrary<RawRequest> {
         )
         .map((parts) => parts.join('')),
       http2: fc.boolean(),
+      second: fc.oneof({ weight: 11, arbitrary: fc.constant(undefined) }, plainHost(hosts)),
       plain: fc.constant(false),
     }),
   )

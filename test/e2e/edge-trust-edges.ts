@@ -1,9 +1,9 @@
-import { parseDocument } from 'yaml'
 import { type Certificates, type Identity, testCertificates } from '../support/certificates.ts'
-import { envoyFile, type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
+import { type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
 import { freePorts } from '../support/free-port.ts'
 import { type OidcIssuer, startOidc } from '../support/oidc.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
+import { jwtAuthn, manager, sandboxEnvoy } from '../support/sandbox-envoy.ts'
 import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
@@ -54,21 +54,10 @@ export async function startTwoEdges(policy: string): Promise<TwoEdges> {
 
 /** envoy.yaml behind a gateway: it hands on what the gateway says of its client's certificate, and lets `_` in names through. */
 function innerConfig(folder: string, upstream: number): string {
-  const document = parseDocument(
-    envoyFile('envoy.yaml', {
-      'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
-      'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0',
-      '/etc/envoy/certs': folder,
-      '/run/postern/check.sock': `${folder}/check.sock`,
-      'port_value: 8082': `port_value: ${upstream}`,
-      '/etc/ssl/certs/ca-certificates.crt': `${folder}/workloads-ca.crt`,
-    }),
-  )
-  const manager = ['static_resources', 'listeners', 0, 'filter_chains', 0, 'filters', 0, 'typed_config']
+  const document = sandboxEnvoy(folder, upstream)
   document.setIn([...manager, 'forward_client_cert_details'], 'FORWARD_ONLY')
   document.setIn([...manager, 'common_http_protocol_options', 'headers_with_underscores_action'], 'ALLOW')
-  const filters = document.getIn([...manager, 'http_filters']) as { toJSON: () => { name: string }[] }
-  document.deleteIn([...manager, 'http_filters', filters.toJSON().findIndex(({ name }) => name === 'envoy.filters.http.jwt_authn')])
+  document.deleteIn([...manager, 'http_filters', jwtAuthn(document)])
   document.setIn([...manager, 'route_config', 'virtual_hosts', 0, 'routes'], [{ match: { prefix: '/' }, route: { cluster: 'sandbox' } }])
   return String(document)
 }

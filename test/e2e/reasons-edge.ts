@@ -5,11 +5,12 @@ import { readPolicy } from '../../src/config/read.ts'
 import { type AdminClient, adminClient, adminSecret } from '../support/admin.ts'
 import { type Certificates, testCertificates } from '../support/certificates.ts'
 import { fixture } from '../support/edge.ts'
-import { envoyFile, type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
+import { type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
 import { freePorts } from '../support/free-port.ts'
 import { type OidcIssuer, startOidc } from '../support/oidc.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import { type RunningRedis, startRedis } from '../support/redis.ts'
+import { jwtAuthn, manager, sandboxEnvoy } from '../support/sandbox-envoy.ts'
 import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startTokenEndpoint, type TokenEndpoint } from '../support/token-endpoint.ts'
@@ -90,19 +91,8 @@ async function revisionOf(file: string, policy: string): Promise<string> {
 
 /** envoy.yaml with keys told to it, one upstream, and a second provider, which reads a header of its own. */
 function envoyConfig(folder: string, upstream: number, keys: Readonly<Record<'users' | 'partners', string>>): string {
-  const document = parseDocument(
-    envoyFile('envoy.yaml', {
-      'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
-      'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0',
-      '/etc/envoy/certs': folder,
-      '/run/postern/check.sock': `${folder}/check.sock`,
-      'port_value: 8082': `port_value: ${upstream}`,
-      '/etc/ssl/certs/ca-certificates.crt': `${folder}/workloads-ca.crt`,
-    }),
-  )
-  const manager = ['static_resources', 'listeners', 0, 'filter_chains', 0, 'filters', 0, 'typed_config']
-  const filters = document.getIn([...manager, 'http_filters']) as { toJSON: () => { name: string }[] }
-  const at = filters.toJSON().findIndex(({ name }) => name === 'envoy.filters.http.jwt_authn')
+  const document = sandboxEnvoy(folder, upstream)
+  const at = jwtAuthn(document)
   const jwt = [...manager, 'http_filters', at, 'typed_config']
   const common = { audiences: ['edge'], forward: true, require_expiration: true, clock_skew_seconds: 60 }
   const provider = (issuer: string, from: object, name: 'users' | 'partners') => ({

@@ -52,6 +52,8 @@ export interface Decided {
   readonly status: number
   /** What the client of a denial is told, beside the status. */
   readonly said: readonly (readonly [name: string, value: string])[]
+  /** Milliseconds from the message to the answer. */
+  readonly ms: number
   /** The whole answer, a byte a character. */
   readonly bytes: string
 }
@@ -139,7 +141,13 @@ export async function openPipeline(): Promise<Pipeline> {
     maxDeadlineMs: 60_000,
     turns: { waitedMs: () => 0 },
   })
-  return { decide: async (asked) => decided(await handle(written(asked), 60_000)), close: () => state.close() }
+  const decide = async (asked: Asked): Promise<Decided> => {
+    const message = written(asked)
+    const begun = performance.now()
+    const answer = await handle(message, 60_000)
+    return decided(answer, performance.now() - begun)
+  }
+  return { decide, close: () => state.close() }
 }
 
 const { check: codec } = servedProtos()
@@ -195,7 +203,7 @@ function joined(fields: Asked['headers']): Record<string, string> {
 /** What no spelling of a request may change. */
 const facts = ['route', 'subject', 'issuer', 'roles', 'workload', 'resource', 'owner_match', 'audience', 'realm', 'enforced']
 
-function decided(bytes: Buffer): Decided {
+function decided(bytes: Buffer, ms: number): Decided {
   const { status, ok_response: ok, denied_response: denied, dynamic_metadata: struct } = codec.responseDeserialize(bytes)
   const metadata = structToJson((struct ?? {}) as StructMessage) ?? {}
   const set: Record<string, string> = {}
@@ -209,6 +217,7 @@ function decided(bytes: Buffer): Decided {
     removedQuery: ok?.query_parameters_to_remove ?? [],
     status: denied?.status.code ?? 0,
     said: (denied?.headers ?? []).map(({ header }) => [header.key, header.value] as const),
+    ms,
     bytes: bytes.toString('latin1'),
   }
 }

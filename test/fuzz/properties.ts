@@ -7,6 +7,7 @@ import { jsonProperties } from './json-properties.ts'
 import { jwtProperties } from './jwt-properties.ts'
 import { pathProperties } from './path-properties.ts'
 import { pipelineProperties } from './pipeline-properties.ts'
+import { pipelineTime } from './pipeline-time.ts'
 import type { Property } from './property.ts'
 import { ruleProperties } from './rule-properties.ts'
 import { spiffeProperties } from './spiffe-properties.ts'
@@ -26,4 +27,5 @@ export const properties: readonly Property[] = [
   ...jsonProperties,
   ...timeProperties,
   ...pipelineProperties,
+  pipelineTime,
 ]

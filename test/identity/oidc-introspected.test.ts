@@ -165,8 +165,14 @@ describe('oidc by introspection', () => {
       const bound = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, cnf: { jkt } })
       for (const [answer, expected] of [
         [good, { x5tS256: undefined, jkt }],
-        [{ ...good, cnf: { 'x5t#S256': 'B'.repeat(43) } }, { x5tS256: 'B'.repeat(43), jkt }],
-        [{ ...good, cnf: { jkt: 'C'.repeat(43) } }, { x5tS256: undefined, jkt }],
+        [
+          { ...good, cnf: { 'x5t#S256': 'B'.repeat(43) } },
+          { x5tS256: 'B'.repeat(43), jkt },
+        ],
+        [
+          { ...good, cnf: { jkt: 'C'.repeat(43) } },
+          { x5tS256: undefined, jkt },
+        ],
       ] as const) {
         const { verdict } = all({ [bound]: answer })
         for (const when of ['asked', 'remembered']) assert.deepEqual(principal(await verdict(bound)).confirmation, expected, when)
@@ -186,6 +192,15 @@ describe('oidc by introspection', () => {
       }
       const early = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, nbf: t + 100 })
       assert.equal(await all({ [early]: good }).reason(early), 'invalid_credential')
+    })
+    it('keeps what it is revoked by, who acts, and what kind of token it is, and takes no rights from it', async () => {
+      const more = { jti: 'j7', iat: t - 9, act: { sub: 'agent' }, roles: ['old'], typ: 'ID' }
+      const full = signToken({ alg: 'ES256', kid: 'ec' }, { ...jwt, ...more })
+      const { roles: _, ...silent } = good
+      const who = principal(await all({ [full]: silent }).verdict(full))
+      assert.deepEqual([who.tokenId, who.issuedAt, who.actor?.subject, who.roles], ['j7', t - 9, 'agent', []])
+      const typed = asking({ [full]: good }, { signed: { ...header, keys: { find } }, kind: { claim: 'typ', values: ['Bearer'] } })
+      assert.equal(await typed.reason(full), 'invalid_credential')
     })
     it('goes by no other validator’s look at the token', async () => {
       const shared = all({ [token]: good })

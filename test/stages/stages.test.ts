@@ -262,6 +262,33 @@ describe('identify', () => {
     assert.equal(await run([own, open('a')], bearer), 'agents')
   })
 
+  it('shows what stands elsewhere to those who look there, and beside what Envoy verified to those who go by its word', async () => {
+    const places = { headers: ['x-session'], cookies: [], query: false, websocket: false }
+    const shown: string[] = []
+    const seeing = (name: string, over: Partial<BearerValidator>): BearerValidator => ({
+      ...validator(name, 'abstain'),
+      ...over,
+      identify: () => {
+        shown.push(name)
+        return 'abstain'
+      },
+    })
+    const chain = [
+      seeing('envoy', { trustsEnvoy: true, from: new Set(['authorization']) }),
+      seeing('postern', { from: new Set(['authorization']) }),
+      seeing('session', { from: new Set(['header:x-session']) }),
+    ]
+    const stage = identify({ validators: chain, peer: () => undefined, prove: unproved, onRejection: () => {} })
+    const asked = (verified: RequestParts['verified']): string => {
+      shown.length = 0
+      const parts = { headers: { 'x-session': 'secret' }, ...(verified && { verified }) }
+      stage.run(stateBefore(stage, {}, parts, {}, { ...policy, places, metadataKeys: ['users'] }))
+      return shown.join(' ')
+    }
+    assert.equal(asked(undefined), 'session')
+    assert.equal(asked({ users: { sub: 'a' } }), 'envoy session')
+  })
+
   it('answers synchronously where its validators do', () => {
     const stage = identify({
       validators: [validator('one', 'abstain'), validator('two', who('two'))],
