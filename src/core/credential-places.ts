@@ -1,3 +1,5 @@
+import { percentDecode } from './percent.ts'
+
 /** Where credentials are looked for beside `Authorization`: what validators name, each stripped before the upstream. */
 export interface CredentialPlaces {
   /** Header names in lower case, such as `x-api-key`. */
@@ -74,21 +76,16 @@ export const withoutTokens = (protocols: string): string =>
     .filter((protocol) => protocol !== '' && visible.test(protocol) && !bearerProtocol.test(protocol))
     .join(', ')
 
+/** What stands for a value that cannot be decoded: no token holds it. */
+const notDecoded = '%'
+
 /** The values of `access_token` in a query, percent-decoded. @param query without the `?` */
 export function queryTokens(query: string): string[] {
   const found: string[] = []
   for (const part of query.split('&')) {
     const equals = part.indexOf('=')
     if ((equals < 0 ? part : part.slice(0, equals)) !== 'access_token') continue
-    found.push(equals < 0 ? '' : decoded(part.slice(equals + 1)))
+    found.push(equals < 0 ? '' : (percentDecode(part.slice(equals + 1)) ?? notDecoded))
   }
   return found
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text // no token either way
-  }
 }

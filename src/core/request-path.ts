@@ -1,3 +1,5 @@
+import { percentDecode } from './percent.ts'
+
 /** What a raw `:path` comes apart into. */
 export interface SplitPath {
   readonly path: string
@@ -10,6 +12,8 @@ export interface SplitPath {
 
 /** Bytes of a path, without its query. */
 const maxPathLength = 8192
+/** Characters of a query: what reads its parameters must not take long. */
+const maxQueryLength = 16_384
 
 // Controls (C0, DEL, C1) and `#` have no place anywhere; U+FFFD is what a decoder puts for bytes that are no UTF-8.
 const forbiddenAnywhere = /[\u0000-\u0020\u007f-\u009f#\ufffd]/
@@ -24,23 +28,10 @@ const refusedEscapes = /%(?:5c|25|3b|[01][0-9a-f]|7f)/i
 const needlessEscapes = /%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/i
 const brokenEscape = /%(?![0-9a-fA-F]{2})/
 const encodedSlash = /%2f/i
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function decodeSegment(segment: string): string | undefined {
-  if (!segment.includes('%')) return segment
-  const bytes: number[] = []
-  for (let i = 0; i < segment.length; i++) {
-    if (segment[i] === '%') {
-      bytes.push(Number.parseInt(segment.slice(i + 1, i + 3), 16))
-      i += 2
-    } else bytes.push(segment.charCodeAt(i))
-  }
-  try {
-    const text = strictUtf8.decode(Uint8Array.from(bytes))
-    return /[\u0080-\u009f]/.test(text) ? undefined : text
-  } catch {
-    return undefined
-  }
+  const text = percentDecode(segment)
+  return text === undefined || /[\u0080-\u009f]/.test(text) ? undefined : text
 }
 
 /**
@@ -53,8 +44,9 @@ export function splitPath(raw: string): SplitPath | string {
   const mark = raw.indexOf('?')
   const path = mark < 0 ? raw : raw.slice(0, mark)
   const query = mark < 0 ? '' : raw.slice(mark + 1)
-  if (ordinary.test(path) && path.length <= maxPathLength && !forbiddenAnywhere.test(query))
+  if (ordinary.test(path) && path.length <= maxPathLength && query.length <= maxQueryLength && !forbiddenAnywhere.test(query))
     return { path, segments: path.slice(1).split('/'), query, encodedSlash: false, escaped: undefined }
+  if (query.length > maxQueryLength) return `the query is longer than ${maxQueryLength} characters`
   if (forbiddenAnywhere.test(raw)) return 'the path holds a control character, white space, "#", or bytes that are no UTF-8'
   if (!path.startsWith('/')) return 'the path does not begin with "/"'
   if (path.length > maxPathLength) return `the path is longer than ${maxPathLength} bytes`

@@ -1,4 +1,5 @@
 import type { Routed } from './facts.ts'
+import { percentDecode } from './percent.ts'
 import type { OwnerDemand } from './route.ts'
 
 export type IdAnswer =
@@ -92,10 +93,4 @@ function bareName(raw: string): string {
     .replace(/[\s+._?[-]/g, '')
 }
 
-function decode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '))
-  } catch {
-    return undefined
-  }
-}
+const decode = (text: string): string | undefined => percentDecode(text.replaceAll('+', ' '))

@@ -46,6 +46,7 @@ const refused: readonly [name: string, path: string][] = [
   ['raw bytes beyond ASCII', '/ä'],
   ['what stands for broken UTF-8', '/a\ufffd'],
   ['8 KiB and one', `/${'a'.repeat(8192)}`],
+  ['a query of 16 KiB and one', `/?${'a'.repeat(16_385)}`],
 ]
 
 const accepted: readonly [path: string, segments: string[], query?: string][] = [

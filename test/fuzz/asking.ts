@@ -155,6 +155,7 @@ export const wanted: fc.Arbitrary<Wanted> = fc.oneof(
       '/admin/open/x',
       '/v1/jobs:run',
       '/v1/@all',
+      '/inner/@all/x',
       '/v1/jobs',
       '/v1/x/y',
       '/narrow',
