@@ -77,6 +77,9 @@ class NotTaken extends FetchFailed {}
 /** Whether an error answer is about our client (RFC 6749, section 5.2), whatever the token. */
 const isAboutClient = (body: string): boolean => ['invalid_client', 'unauthorized_client'].includes(String(readJsonObject(body)?.['error']))
 
+/** A clock that was set back must not keep what was answered for as much longer. */
+const isFresh = ({ until }: { readonly until: number }, now: number, ttlMs: number): boolean => now < until && until - now <= ttlMs
+
 type Active = Extract<IntrospectionAnswer, { kind: 'active' }>
 
 /** A client of an introspection endpoint, with what it answered in memory. */
@@ -98,6 +101,7 @@ export function openIntrospection(options: IntrospectionOptions): Introspection 
   const refused = new LRUCache<string, { readonly until: number }>({ max: size })
   const asking = new Map<string, Promise<IntrospectionAnswer>>()
   let discovered: { readonly endpoint: string; readonly until: number } | undefined
+  let discovering: Promise<string> | undefined
   let seen: Pick<IntrospectionCondition, 'status' | 'reason' | 'message'> = {
     status: 'Unknown',
     reason: 'NotAskedYet',
@@ -109,15 +113,24 @@ export function openIntrospection(options: IntrospectionOptions): Introspection 
 
   const recall = (digest: string): IntrospectionAnswer | undefined => {
     const now = clock()
-    const known = active.get(key(digest))
-    if (known && now < known.until) return known
-    const no = refused.get(key(digest))
-    return no && now < no.until ? inactive : undefined
+    const name = key(digest)
+    const known = active.get(name)
+    if (known && isFresh(known, now, ttlMs)) return known
+    const no = refused.get(name)
+    return no && isFresh(no, now, negativeTtlMs) ? inactive : undefined
   }
 
   const endpoint = async (): Promise<string> => {
     if (options.endpoint !== undefined) return options.endpoint
     if (discovered && clock() < discovered.until) return discovered.endpoint
+    // Once for all questions that wait for it.
+    discovering ??= findEndpoint().finally(() => {
+      discovering = undefined
+    })
+    return discovering
+  }
+
+  const findEndpoint = async (): Promise<string> => {
     const document = await discover(issuer, (url) => bodyOf(url, 'DiscoveryFailed', () => http.call(url)))
     const { introspection_endpoint: found } = document
     if (typeof found !== 'string') throw new FetchFailed('DiscoveryFailed', 'the discovery document has no introspection_endpoint')

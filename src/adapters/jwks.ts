@@ -183,7 +183,8 @@ export function openJwks(options: JwksOptions): Jwks {
     if (kid === undefined && usableKeys.length > 0 && clock() - fetchedAt <= staleForMs) return { kind: 'unknown' }
     const now = clock()
     if (!inFlight) {
-      if (closed || now - askedForUnknownAt < cooldownMs) return notFound()
+      // A clock that was set back must not make the pause as much longer.
+      if (closed || Math.abs(now - askedForUnknownAt) < cooldownMs) return notFound()
       askedForUnknownAt = now
     }
     return refresh().then(() => inMemory(kid, alg) ?? notFound())

@@ -32,6 +32,7 @@ export const hasPlaces = ({ headers, cookies, query, websocket }: CredentialPlac
  */
 export function cookieValues(cookies: string, name: string): string[] {
   const found: string[] = []
+  if (!cookies.includes(name)) return found
   for (const pair of cookies.split(/[;,]/)) {
     const equals = pair.indexOf('=')
     if (equals >= 0 && pair.slice(0, equals).trim() === name) found.push(pair.slice(equals + 1).trim())
@@ -47,12 +48,26 @@ const visible = /^[\t\x20-\x7e]*$/
  * @returns the same text where it holds none of them; empty where nothing is left
  */
 export function withoutCookies(cookies: string, names: readonly string[]): string {
-  if (!names.some((name) => cookieValues(cookies, name).length > 0)) return cookies
-  return cookies
-    .split(';')
-    .map((pair) => pair.trim())
-    .filter((pair) => pair !== '' && visible.test(pair) && !names.some((name) => cookieValues(pair, name).length > 0))
-    .join('; ')
+  if (!names.some((name) => cookies.includes(name))) return cookies
+  // Each pair is taken apart once: a client may send thousands.
+  const clear = visible.test(cookies)
+  const rest: string[] = []
+  let found = false
+  for (const piece of cookies.split(';')) {
+    const pair = piece.trim()
+    if (holds(pair, names)) found = true
+    else if (pair !== '' && (clear || visible.test(pair))) rest.push(pair)
+  }
+  return found ? rest.join('; ') : cookies
+}
+
+/** Whether one of the cookies, which a comma may have joined, has one of the names. */
+function holds(pair: string, names: readonly string[]): boolean {
+  const cookie = (one: string): boolean => {
+    const equals = one.indexOf('=')
+    return equals >= 0 && names.includes(one.slice(0, equals).trim())
+  }
+  return pair.includes(',') ? pair.split(',').some(cookie) : cookie(pair)
 }
 
 /** Scheme names have no case (RFC 9110, section 11.1): an upstream could take any spelling for the credential. */

@@ -100,6 +100,14 @@ class PresentedCredential implements Credential {
 }
 
 const plain = 'access_token'
+/** As it stands, or escaped: hexadecimal digits have no case, and names have. */
+const either = (char: string): string =>
+  `(?:${/\w/.test(char) ? char : `\\${char}`}|%${char
+    .charCodeAt(0)
+    .toString(16)
+    .replace(/[a-f]/, (digit) => `[${digit}${digit.toUpperCase()}]`)})`
+/** It in any spelling. Many take one more `?` away where they are handed a query without its own. */
+const disguise = new RegExp(`^${either('?')}*${[...plain].map(either).join('')}$`)
 
 /**
  * Whether a query carries a bearer token (RFC 6750, section 2.3), and whether Envoy can strip it: it reads the
@@ -113,11 +121,7 @@ export function tokenParameter(query: string): 'none' | 'plain' | 'disguised' {
     const equals = part.indexOf('=')
     const name = equals < 0 ? part : part.slice(0, equals)
     if (name === plain) found = 'plain'
-    // Many take one more `?` away where they are handed a query without its own.
-    else if (decoded(name).replace(/^\?+/, '') === plain) return 'disguised'
+    else if (disguise.test(name)) return 'disguised'
   }
   return found
 }
-
-const decoded = (text: string): string =>
-  text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

@@ -7,6 +7,8 @@ import { clockSkew, parseJwt } from './jwt.ts'
 
 /** Characters of a `jti`, and of a `nonce`: a UUID has 36. */
 const longestIdentifier = 256
+/** Characters of the request's URI in what is told to logs. */
+const longestTold = 512
 
 /** What a proof may be. */
 export interface ProofRules {
@@ -73,7 +75,8 @@ export function verifyProof(
 
 function wrongTarget({ htm, htu, ath }: JsonObject, { method, uri, token }: ProvedRequest): string | undefined {
   if (htm !== method) return 'htm is not the method of the request'
-  if (typeof htu !== 'string' || normalUri(htu) !== uri) return `htu is not ${uri}`
+  if (typeof htu !== 'string' || normalUri(htu) !== uri)
+    return `htu is not ${uri.length > longestTold ? `${uri.slice(0, longestTold)}...` : uri}`
   return ath === hash('sha256', token, 'base64url') ? undefined : 'ath is not the hash of the token'
 }
 

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from './json.ts'
+import { isJsonObject, type Json, type JsonObject } from './json.ts'
 import type { UnverifiedJwt } from './validator.ts'
 
 /** Seconds that clocks may be apart: allowed wherever the times of a token are compared. */
@@ -30,7 +30,7 @@ export function decodeBase64url(text: string): Buffer | undefined {
  * Takes a JWT in compact serialization apart (RFC 7519, section 7.2; RFC 7515, section 5.2), strictly and
  * without verifying anything: what two parsers could read differently is no JWT here. That is: other than
  * three non-empty canonical base64url parts, over 8 KiB, a header or payload that is not a JSON object in
- * UTF-8, names a top-level member twice, or nests deeper than 32.
+ * UTF-8, names a member twice, or nests deeper than 32.
  */
 export function parseJwt(token: string): UnverifiedJwt | undefined {
   if (token.length > maxTokenBytes) return undefined
@@ -67,14 +67,16 @@ function readPart(part: string): JsonObject | undefined {
   try {
     const text = utf8.decode(bytes)
     const value: unknown = JSON.parse(text)
-    return isJsonObject(value) && topLevelMembers(text) === Object.keys(value).length ? value : undefined
+    const named = membersNamed(text)
+    // Too deep is -1: such a value is not walked.
+    return isJsonObject(value) && named >= 0 && named === membersOf(value) ? value : undefined
   } catch {
     return undefined
   }
 }
 
-/** How many members a valid JSON object's text names at its top level, repeated ones counted again; -1 where it is too deep. */
-function topLevelMembers(text: string): number {
+/** How many members the objects of a valid JSON text name, repeated ones counted again; -1 where it is too deep. */
+function membersNamed(text: string): number {
   let depth = 0
   let members = 0
   for (let i = 0; i < text.length; i++) {
@@ -91,8 +93,20 @@ function topLevelMembers(text: string): number {
         depth--
         break
       case 0x3a:
-        if (depth === 1) members++
+        members++
     }
   }
+  return members
+}
+
+/** How many members the objects of a value have: fewer than its text named where one came twice. */
+function membersOf(value: Json): number {
+  if (value === null || typeof value !== 'object') return 0
+  let members = 0
+  if (Array.isArray(value)) for (const item of value as readonly Json[]) members += membersOf(item)
+  else
+    for (const name of Object.keys(value)) {
+      members += 1 + membersOf((value as JsonObject)[name]!)
+    }
   return members
 }

@@ -86,6 +86,15 @@ describe('introspection', () => {
     assert.equal(questions().length, 2)
   })
 
+  it('uses no answer for longer where the clock was set back', async () => {
+    const asked = start()
+    assert.deepEqual([await kind(asked, 'good'), await kind(asked, 'new')], ['active', 'inactive'])
+    tokens.delete('good')
+    tokens.set('new', { active: true, sub: 'bob' })
+    now -= 3_600_000
+    assert.deepEqual([await kind(asked, 'good'), await kind(asked, 'new')], ['inactive', 'active'])
+  })
+
   it('never uses an answer past exp, without any skew', async () => {
     tokens.set('short', { active: true, sub: 'a', exp: now / 1000 + 3 })
     const asked = start({ ttlMs: 60_000 })
@@ -116,6 +125,16 @@ describe('introspection', () => {
     for (const [i, answer] of answers.entries())
       assert.equal(answer.kind === 'active' && answer.claims['sub'], i % 2 === 0 ? 'alice' : 'bob')
     assert.equal(questions().length, 2)
+  })
+
+  it('reads the discovery document once for all questions that wait for it', async () => {
+    const asked = start()
+    await Promise.all(Array.from({ length: 30 }, (_, i) => ask(asked, `t${i}`)))
+    assert.equal(questions().length, 30)
+    assert.equal(server.seen.length, 31)
+    now += 6 * 3_600_000
+    await ask(asked, 'later')
+    assert.equal(server.seen.length, 33, 'and again after 6 h')
   })
 
   it('keeps apart what two issuers say of the same token', async () => {

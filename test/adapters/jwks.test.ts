@@ -67,6 +67,16 @@ describe('jwks', () => {
     assert.deepEqual(await jwks.find('made-up', 'ES256'), { kind: 'unknown' })
     assert.equal(fetches(), 3)
   })
+  it('goes by no pause that a clock which was set back has made long', async () => {
+    const jwks = start()
+    await jwks.refresh()
+    assert.deepEqual(await jwks.find('made-up', 'ES256'), { kind: 'unknown' })
+    now -= 3_600_000
+    keys = [jwk(one, 'k1'), jwk(two, 'k2')]
+    assert.equal((await jwks.find('k2', 'ES256')).kind, 'key')
+    assert.deepEqual(await jwks.find('made-up', 'ES256'), { kind: 'unknown' })
+    assert.equal(fetches(), 3)
+  })
   it('drops keys that the issuer withdrew', async () => {
     const jwks = start()
     await jwks.refresh()

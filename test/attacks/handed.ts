@@ -1,4 +1,5 @@
 import { adminClient, adminSecret } from '../support/admin.ts'
+import { until } from '../support/until.ts'
 import { tokenSpec } from './case.ts'
 import { dial, exchange } from './http1.ts'
 import { outcomeOf } from './outcome.ts'
@@ -64,7 +65,11 @@ async function apiKeys(world: World): Promise<[name: string, key: string][]> {
 async function pageTokens(world: World): Promise<[name: string, token: string][]> {
   const admin = await adminClient(world.ways.admin)
   const mint = async (order: object): Promise<string> => {
-    const made = await admin.call('POST', '/v1/page-tokens', { roles: ['invoke'], ...order })
+    // The key that signs them is made meanwhile.
+    const made = await until('a page token', async () => {
+      const answer = await admin.call('POST', '/v1/page-tokens', { roles: ['invoke'], ...order })
+      return answer.status === 503 ? undefined : answer
+    })
     if (made.status !== 201) throw new Error(`a page token was answered with ${made.status}: ${await made.text()}`)
     return ((await made.json()) as { access_token: string }).access_token
   }

@@ -96,6 +96,12 @@ describe('a DPoP proof (RFC 9449, section 4.3)', () => {
       match(typeof found === 'string' ? found : 'admitted', said)
     })
 
+  it('tells no more of a long URI than a line of a log can hold', () => {
+    const uri = `https://api.example/${'a'.repeat(8000)}`
+    const found = verifyProof(right, aProved({ uri }), rules, importProofKey)
+    equal(found, `htu is not ${uri.slice(0, 512)}...`)
+  })
+
   const admitted: readonly [what: string, proof: string, over?: Parameters<typeof aProved>[0]][] = [
     ['ES256', right],
     ['EdDSA', aProof({ keys: ed }), bound(ed)],

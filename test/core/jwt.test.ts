@@ -38,6 +38,7 @@ describe('parseJwt', () => {
     'overlong UTF-8': `${header}.${bytes('{"a":"', [0xc0, 0xaf], '"}')}.${sig}`,
     'byte order mark': `${header}.${bytes([0xef, 0xbb, 0xbf], '{}')}.${sig}`,
     'a member twice': `${header}.${encode('{"sub":"alice","sub":"bob"}')}.${sig}`,
+    'a member twice, deeper down': `${header}.${encode('{"sub":"alice","act":[{"sub":"a","sub":"b"}]}')}.${sig}`,
     'a member twice, one escaped': `${header}.${encode('{"sub":"alice","s\\u0075b":"bob"}')}.${sig}`,
     'a header twice': `${encode('{"alg":"ES256","alg":"none"}')}.${encode({})}.${sig}`,
     'too deep': `${header}.${encode(`{"a":${'['.repeat(40)}${']'.repeat(40)}}`)}.${sig}`,

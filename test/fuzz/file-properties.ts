@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { Conditions } from '../../src/config/conditions.ts'
+import { lintEnvoy } from '../../src/config/envoy/lint.ts'
 import { linearPattern } from '../../src/config/linear-pattern.ts'
 import { readPolicy } from '../../src/config/read.ts'
 import { usual } from '../config/policy-files.ts'
@@ -78,11 +79,18 @@ const edits = fc.array(
   }),
   { minLength: 1, maxLength: 3 },
 )
-const policyText = fc
-  .tuple(fc.constantFrom(...texts), edits)
-  .map(([text, list]) =>
-    list.reduce((out, { at, drop, text: piece }) => out.slice(0, at * out.length) + piece + out.slice(at * out.length + drop), text),
-  )
+/** One of some files, damaged in a few places. */
+const damagedText = (files: readonly string[]) =>
+  fc
+    .tuple(fc.constantFrom(...files), edits)
+    .map(([text, list]) =>
+      list.reduce((out, { at, drop, text: piece }) => out.slice(0, at * out.length) + piece + out.slice(at * out.length + drop), text),
+    )
+const envoyTexts = [
+  'envoy/envoy.yaml',
+  'test/config/envoy/fixtures/gateway/any-audience.yaml',
+  'test/config/envoy/fixtures/gateway/fails-open.yaml',
+].map((file) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8'))
 
 /** A file that is read without a fault: nothing was damaged that matters. */
 const policyFile: Property<string> = {
@@ -100,7 +108,7 @@ const policyFile: Property<string> = {
       for (const { line, column, message } of result.faults)
         assert.ok(line >= 1 && column >= 1 && message !== '', JSON.stringify(result.faults))
     }
-    return { inputs: policyText, check: () => {}, checkLater, close: folder.remove }
+    return { inputs: damagedText(texts), check: () => {}, checkLater, close: folder.remove }
   },
 }
 
@@ -196,6 +204,15 @@ const patternPiece = fc.constantFrom(
 /** What operators write: policy files, and the expressions in them. */
 export const fileProperties: readonly Property[] = [
   policyFile as Property as Property<unknown>,
+  property(
+    'Envoy file: linted or refused with a place, and never throws',
+    damagedText(envoyTexts),
+    (text) => {
+      const { findings, faults } = lintEnvoy([{ file: 'x.yaml', text }], undefined)
+      for (const { line, column } of [...findings, ...faults]) assert.ok(line >= 1 && column >= 1)
+    },
+    { weight: 0.5, few: 60 },
+  ),
   property(
     'condition: compiled or refused, and never throws',
     fc.array(celPiece, { maxLength: 12 }).map((parts) => parts.join('')),

@@ -38,7 +38,7 @@ const piece = fc.oneof(
     ),
   },
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 6 }) },
-  { weight: 1, arbitrary: fc.constantFrom('a'.repeat(8180), '/'.repeat(300), 'http://h', '//h') },
+  { weight: 1, arbitrary: fc.constantFrom('a'.repeat(8180), `?${'x'.repeat(16_382)}`, '/'.repeat(300), 'http://h', '//h') },
 )
 /** Anything that could stand in `:path`, mostly near enough to a path to be one. */
 export const rawPath = fc
@@ -56,7 +56,8 @@ function plainly(raw: string): SplitPath | undefined {
     if (code <= 0x20 || (code >= 0x7f && code <= 0x9f) || char === '#' || char === '\ufffd') return undefined
   }
   const [path = '', ...queries] = raw.split('?')
-  if (path[0] !== '/' || path.length > 8192 || [...path].some((char) => !pathCharacters.has(char))) return undefined
+  if (path[0] !== '/' || path.length > 8192 || raw.length - path.length - 1 > 16_384 || [...path].some((char) => !pathCharacters.has(char)))
+    return undefined
   const segments: string[] = []
   const escaped = new Set<number>()
   for (const [i, segment] of (path === '/' ? [] : path.slice(1).split('/')).entries()) {
