@@ -12,19 +12,21 @@ export interface PublicJwk {
 
 /** A set may not grow without bound, nor make every look-up slow. */
 const maxKeys = 100
+/** To import a key takes tens of microseconds, during which nothing else is answered. */
+const maxLookedAt = 1000
 
 /**
  * Reads a JWK Set (RFC 7517, section 5). As that section says, what cannot be used is passed over: symmetric
  * keys, keys for encryption, of unknown types, too short, or for an algorithm off the list.
  * @param keyUse a `use` (section 4.2) that stands for signatures too, as `jwt-svid` does in a SPIFFE bundle
- * @returns at most 100 keys, or undefined where `body` is no key set
+ * @returns at most 100 keys, of the first 1000, or undefined where `body` is no key set
  */
 export function readJwks(body: string, algorithms: readonly SignatureAlgorithm[], keyUse = 'sig'): PublicJwk[] | undefined {
   const set = readJsonObject(body)
   const listed = set?.['keys']
   if (!Array.isArray(listed)) return undefined
   const keys: PublicJwk[] = []
-  for (const jwk of listed) {
+  for (const jwk of listed.slice(0, maxLookedAt)) {
     if (keys.length === maxKeys) break
     const key = isJsonObject(jwk) ? readJwk(jwk, algorithms, keyUse) : undefined
     if (key) keys.push(key)

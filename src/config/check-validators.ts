@@ -56,7 +56,12 @@ function checkEdge({ from, proof, headers, claims_from_headers }: EdgeTrustSetti
     if (fault) report([...path, 'headers', key], fault)
   }
   const names = new Set(Object.values(headers).map((name) => name.toLowerCase()))
-  for (const [name] of Object.entries(claims_from_headers)) {
+  for (const [name, claim] of Object.entries(claims_from_headers)) {
+    if (claim === 'cnf')
+      report(
+        [...path, 'claims_from_headers', name],
+        'a token that is bound to a key (cnf) cannot be proved behind an edge: expected another claim',
+      )
     const fault = headerFault(name, draft)
     if (fault) report([...path, 'claims_from_headers', name], fault, { at: 'key' })
     names.add(name.toLowerCase())

@@ -71,7 +71,8 @@ function checkPublic(route: RouteSettings, path: Path, report: Report): void {
   for (const key of asksForSomebody)
     if (route[key] !== undefined)
       report([...path, key], `a public route asks for nobody: expected no "${key}", or no "public: true"`, { at: 'key' })
-  if (route.binding !== 'none') report([...path, 'binding'], 'a public route asks for nobody: expected "binding: none", or no "public: true"')
+  if (route.binding !== 'none')
+    report([...path, 'binding'], 'a public route asks for nobody: expected "binding: none", or no "public: true"')
 }
 
 function rolesOf(route: RouteSettings, path: Path, { draft, closure, shared }: RouteContext, report: Report): RoleDemand | undefined {

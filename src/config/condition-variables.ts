@@ -29,7 +29,9 @@ export class RequestVariable {
     return this.#facts.target.host
   }
   get path(): string {
-    return this.#facts.target.path
+    const { path, segments, escaped } = this.#facts.target
+    // As the upstream reads it: a condition that denies a path is not to be stepped around by an escape.
+    return escaped === undefined ? path : `/${segments.map((segment) => segment.replaceAll('/', '%2F')).join('/')}`
   }
   get headers(): ReadonlyMap<string, string> {
     return new Headers(this.#facts.request)

@@ -133,14 +133,17 @@ function warnOfValidators(draft: Draft, entries: readonly RouteEntry[], report: 
       const wrong = issuerWarning(entry.issuer, entry.provider)
       if (wrong) report(['identity', i, 'issuer'], wrong)
     }
-    if (entry.type === 'shared-token') {
-      const asking = draft.identity.slice(0, i).find((one) => one?.type === 'oidc' && one.introspection)
-      if (asking)
-        report(
-          ['identity', i],
-          `"${asking.name}" above it asks its issuer about tokens that it does not know, the secret of "${entry.name}" among them: write "${entry.name}" above it`,
-        )
-    }
+    const asking = draft.identity.slice(0, i).find((one) => one?.type === 'oidc' && one.introspection)
+    if (asking && entry.type === 'shared-token')
+      report(
+        ['identity', i],
+        `"${asking.name}" above it asks its issuer about tokens that it does not know, the secret of "${entry.name}" among them: write "${entry.name}" above it`,
+      )
+    if (asking && entry.type === 'oidc' && entry.introspection)
+      report(
+        ['identity', i, 'introspection'],
+        `the issuer of "${asking.name}" above it is shown the opaque tokens of "${entry.name}": name one of them alone in the identity of each route, or have them stand in different places (from)`,
+      )
     if (fromOf(entry).includes('query'))
       report(
         ['identity', i, 'from'],

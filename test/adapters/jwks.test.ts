@@ -304,6 +304,11 @@ describe('readJwks', () => {
     )
   })
   it('stops at 100 keys', () => assert.equal(read(Array.from({ length: 150 }, (_, i) => jwk(one, `k${i}`))), 100))
+  it('looks at 1000 and no more, whatever they are', () => {
+    const useless = (count: number) => Array.from({ length: count }, () => ({ kty: 'RSA', n: 'AQAB', e: 'AQAB' }))
+    assert.equal(read([...useless(999), jwk(one, 'k')]), 1)
+    assert.equal(read([...useless(1000), jwk(one, 'k')]), 0)
+  })
   it('keeps nothing private', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const [found] = readJwks(JSON.stringify({ keys: [privateKey.export({ format: 'jwk' })] }), ['ES256'])!

@@ -92,6 +92,16 @@ describe('conditions', () => {
   ]
   for (const [source, holds] of values) it(`${source} is ${holds}`, () => assert.equal(compiled(source).holds(facts), holds))
 
+  it('reads the path as it is when decoded, with an escape for a slash inside a segment', () => {
+    const target = { ...facts.target, path: '/a/%40all%2Fx/', segments: ['a', '@all/x', ''], escaped: new Set([1]) }
+    assert.ok(compiled("request.path == '/a/@all%2Fx/'").holds({ ...facts, target }))
+  })
+
+  it('and the query without the question mark that it may begin with', () => {
+    const target = { ...facts.target, query: '?a=1' }
+    assert.ok(compiled("!('a' in request.query) && '?a' in request.query").holds({ ...facts, target }))
+  })
+
   it('a failing evaluation throws, and is no false', () => {
     assert.throws(() => compiled("request.headers['cookie'] == 'x'").holds(facts))
     assert.throws(() => compiled('principal.claims.missing == 1').holds(facts))

@@ -28,6 +28,13 @@ const cases: readonly [name: string, identity: string, route: string, path: stri
     'identity[0].default_role',
     /"editor"/,
   ],
+  [
+    'two issuers that are asked about opaque tokens',
+    `  - ${idp}, introspection: { client_id: c, auth: { secret: s } } }\n  - { name: others, type: oidc, issuer: https://b.example, audience: [x], introspection: { client_id: c, auth: { secret: s } } }`,
+    'binding: none',
+    'identity[1].introspection',
+    /is shown the opaque tokens of "others"/,
+  ],
   ['DPoP where Envoy keeps the token', `  - ${idp}, verified_by: envoy }`, 'binding: dpop', 'routes[0].binding', /forward: true/],
   [
     'DPoP where the upstream has Authorization',

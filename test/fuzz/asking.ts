@@ -176,6 +176,7 @@ export const wanted: fc.Arbitrary<Wanted> = fc.oneof(
   at(fc.constantFrom('/query', '/maybe'), { query: sandbox }),
   at('/mode', { query: optional(fc.constantFrom(['mode', 'safe'] as const, ['mode', 'evil'] as const)) }),
   at(fc.constantFrom('/console/x', '/npm/left-pad', '/npm/@scope%2fpackage')),
+  at(fc.constantFrom('/inner/@all/x', '/v1/@all', '/v1/jobs:run')),
   at('/any', { host: 'x.agents.example' }),
   at('/any', { host: 'api.agents.example' }),
 )

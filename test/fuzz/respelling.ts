@@ -26,7 +26,7 @@ export function escapeOne(text: string, [a, b]: Dice, keep: RegExp): string {
   const all = [...text].flatMap((char, i) => (keep.test(char) ? [] : [i]))
   // Those that stay as they are when a proxy normalizes what needs no escape get further than others.
   const lasting = all.filter((i) => /[^A-Za-z0-9._~-]/.test(text[i]!))
-  const places = a % 3 === 0 && lasting.length > 0 ? lasting : all
+  const places = a % 2 === 0 && lasting.length > 0 ? lasting : all
   if (places.length === 0) return text
   const at = pick(places, a)
   return replaceAt(text, at, 1, hex(text[at]!, b % 2 === 0))
