@@ -77,7 +77,10 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
 
   const faults: { read?: string | undefined; write?: string | undefined } = {}
   const fault = () => faults.read ?? faults.write
+  let closed = false
   const failing = (what: 'read' | 'write', now: string | undefined) => {
+    // What still asks a closed state is told so; it is no failure of the file.
+    if (closed) return
     const before = fault()
     faults[what] = now
     if (fault() !== before) onFault?.(fault())
@@ -152,6 +155,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     fault,
     close: async () => {
       await audit.close()
+      closed = true
       await writer.close()
       feed.close()
       if (database.isOpen) database.close()
