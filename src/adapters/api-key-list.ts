@@ -66,11 +66,13 @@ export async function openApiKeyList(options: ApiKeyListOptions): Promise<ApiKey
   function add(record: ApiKeyRecord): void {
     seen?.add(record.id)
     const known = byId.get(record.id)
-    if (known?.revokedAt !== undefined || (known && record.revokedAt === undefined)) return
+    // Of a key that is known, only its end may change, and only come nearer: whatever is told again changes nothing.
+    if (known && (known.revokedAt !== undefined || (record.revokedAt === undefined && apiKeyEnd(record) >= apiKeyEnd(known)))) return
     const { id, digest, name, owner, createdAt, expiresAt, revokedAt } = record
     const [roles, scopes] = [share(record.roles), share(record.scopes)]
     const [validator, createdBy] = [share(record.validator), share(record.createdBy)]
     const kept: ApiKeyRecord = { id, digest, validator, name, owner, roles, scopes, createdAt, createdBy, expiresAt, revokedAt }
+    if (known) byDigest.delete(known.digest)
     byId.set(id, kept)
     byDigest.set(digest, kept)
     if (revokedAt !== undefined) for (const listener of listeners) listener(kept)

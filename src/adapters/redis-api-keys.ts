@@ -1,14 +1,17 @@
+import { isInstant } from '../core/api-key.ts'
 import { isJsonObject, type Json } from '../core/json.ts'
 import { type ApiKeyRecord, type ApiKeyStore, apiKeyEnd, apiKeyKept } from '../core/ports.ts'
 import type { RedisLink } from './redis-link.ts'
 
 /** Entries asked for at a time: a long log must not hold up the look-ups on the same connection. */
 const pageSize = 1000
+/** Uses written at a time: no command is longer than an answer to a page, and none has more arguments than a call can. */
+const mostUses = 1000
 
 type Entry = readonly [id: string, fields: readonly string[]]
 
 const isTexts = (value: Json | undefined): value is string[] => Array.isArray(value) && value.every((one) => typeof one === 'string')
-const isTime = (value: Json | undefined): value is number | undefined => value === undefined || typeof value === 'number'
+const isTime = (value: Json | undefined): value is number | undefined => value === undefined || isInstant(value)
 
 /** An entry that somebody else put there in a form that says nothing is passed over: it admits nobody. */
 function toRecord([, fields]: Entry): ApiKeyRecord | undefined {
@@ -19,7 +22,7 @@ function toRecord([, fields]: Entry): ApiKeyRecord | undefined {
   if (fields[0] !== 'key' || !isJsonObject(value)) return undefined
   const { id, digest, validator, name, owner, roles, scopes, createdAt, createdBy, expiresAt, revokedAt } = value
   const texts = [id, digest, validator, name, owner, createdBy].every((text) => typeof text === 'string')
-  if (!texts || !isTexts(roles) || !isTexts(scopes) || typeof createdAt !== 'number') return undefined
+  if (!texts || !isTexts(roles) || !isTexts(scopes) || !isInstant(createdAt)) return undefined
   // A time in a form that says nothing must not mean "for ever".
   if (!isTime(expiresAt) || !isTime(revokedAt)) return undefined
   return { id, digest, validator, name, owner, roles, scopes, createdAt, createdBy, expiresAt, revokedAt } as ApiKeyRecord
@@ -40,6 +43,11 @@ export function redisApiKeys(link: Pick<RedisLink, 'run'>, key: string, usedKey:
   /** Part of each cursor: ids of one stream mean nothing in another. */
   let epoch = 0
   let sweptAt = performance.now()
+
+  /** Whether the entry that was read last is there no more: then others may be gone as well, unseen. */
+  async function isGone(id: string): Promise<boolean> {
+    return (await link.run((redis) => redis.xrange(key, id, id))).length === 0
+  }
 
   async function page(after: string | undefined) {
     const start = after === undefined ? '-' : `(${after}`
@@ -76,7 +84,7 @@ export function redisApiKeys(link: Pick<RedisLink, 'run'>, key: string, usedKey:
     list: async (after) => {
       const begun = epoch
       const [known, id] = after?.split(' ') ?? []
-      const start = known === String(begun) ? id : undefined
+      const start = known === String(begun) && id !== undefined && !(await isGone(id)) ? id : undefined
       const { found, last, more } = await page(start)
       if (performance.now() - sweptAt > sweepMs) {
         sweptAt = performance.now()
@@ -89,7 +97,14 @@ export function redisApiKeys(link: Pick<RedisLink, 'run'>, key: string, usedKey:
       await link.run((redis) => redis.xadd(key, '*', 'key', JSON.stringify(record)))
     },
     noteUsed: async (uses) => {
-      if (uses.size > 0) await link.run((redis) => redis.hset(usedKey, ...[...uses].flat().map(String)))
+      const all = [...uses]
+      for (let i = 0; i < all.length; i += mostUses) {
+        const part = all
+          .slice(i, i + mostUses)
+          .flat()
+          .map(String)
+        await link.run((redis) => redis.hset(usedKey, ...part))
+      }
     },
     lastUsed: async (ids) => {
       if (ids.length === 0) return new Map()

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { isInstant } from '../core/api-key.ts'
 import type { ApiKeyRecord, ApiKeyStore } from '../core/ports.ts'
 import type { Write } from './sqlite-writes.ts'
 
@@ -7,22 +8,38 @@ const pageSize = 1000
 /** Ids asked for in one statement. */
 const mostIds = 500
 
-const texts = (text: unknown): string[] => JSON.parse(String(text)) as string[]
-const time = (value: unknown): number | undefined => (value === null ? undefined : Number(value))
+/** undefined where another hand wrote what is no list of texts. */
+function texts(text: unknown): string[] | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(String(text))
+  } catch {}
+  return Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined
+}
 
-const toRecord = (row: Record<string, unknown>): ApiKeyRecord => ({
-  id: String(row['id']),
-  digest: String(row['digest']),
-  validator: String(row['validator']),
-  name: String(row['name']),
-  owner: String(row['owner']),
-  roles: texts(row['roles']),
-  scopes: texts(row['scopes']),
-  createdAt: Number(row['created_at']),
-  createdBy: String(row['created_by']),
-  expiresAt: time(row['expires_at']),
-  revokedAt: time(row['revoked_at']),
-})
+/**
+ * A row that another hand wrote may hold anything. An end that says nothing (a column of numbers takes any text) is long
+ * past, and never none; a key whose roles or scopes say nothing is as good as revoked, and takes no other with it.
+ */
+function toRecord(row: Record<string, unknown>): ApiKeyRecord {
+  const [roles, scopes] = [texts(row['roles']), texts(row['scopes'])]
+  const createdAt = isInstant(row['created_at']) ? row['created_at'] : 0
+  const end = (value: unknown): number | undefined => (value === null ? undefined : isInstant(value) ? value : createdAt)
+  const revokedAt = end(row['revoked_at'])
+  return {
+    id: String(row['id']),
+    digest: String(row['digest']),
+    validator: String(row['validator']),
+    name: String(row['name']),
+    owner: String(row['owner']),
+    roles: roles ?? [],
+    scopes: scopes ?? [],
+    createdAt,
+    createdBy: String(row['created_by']),
+    expiresAt: end(row['expires_at']),
+    revokedAt: roles && scopes ? revokedAt : (revokedAt ?? createdAt),
+  }
+}
 
 export interface SqliteApiKeysNeeds {
   readonly database: DatabaseSync

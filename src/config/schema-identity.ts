@@ -52,7 +52,10 @@ const edgeTrust = () =>
     type: z.literal('edge-trust').describe('claim headers of an edge that verified the token'),
     from: some(text()).optional().describe('SPIFFE IDs of the edge; one of from and proof is needed'),
     proof: z
-      .strictObject({ header: text(), secret: secret() })
+      .strictObject({
+        header: text().describe('its name; it is removed before the upstream in any case'),
+        secret: secret().describe('at least 32 visible ASCII characters'),
+      })
       .optional()
       .describe('a header with a secret that only the edge knows, for one without mTLS'),
     headers: z
@@ -61,12 +64,12 @@ const edgeTrust = () =>
         role: text()
           .prefault('x-user-roles')
           .describe('one role, several joined with commas, or a JSON list in base64, as Envoy writes one'),
-        end_user: text().prefault('x-user-id'),
-        email: text().prefault('x-user-email'),
+        end_user: text().prefault('x-user-id').describe('the end user, where it is not the subject'),
+        email: text().prefault('x-user-email').describe('becomes the claim email'),
       })
       .prefault({})
       .describe("as Istio's outputClaimToHeaders is usually laid out"),
-    claims_from_headers: z.record(z.string(), text()).prefault({}).describe('header → claim'),
+    claims_from_headers: z.record(z.string(), text().describe('name of the claim')).prefault({}).describe('header → claim'),
     ...namespace,
     ...bounded,
   })

@@ -97,7 +97,20 @@ const demands: readonly { readonly path: readonly string[]; readonly fault: (val
       return typeof read === 'string' ? read : undefined
     },
   },
+  {
+    path: ['identity', '*', 'proof', 'secret'],
+    fault: (value) =>
+      // Whoever guesses it may say who they are, and may guess as often as they like.
+      [...value].length < 32
+        ? "the edge's proof is too short: expected at least 32 characters"
+        : headerText.test(value)
+          ? undefined
+          : "the edge's proof holds what no header can carry: expected one line of visible ASCII, such as openssl rand -hex 32 gives",
+  },
 ]
+
+/** A field value that arrives as it was sent (RFC 9110, section 5.5). */
+const headerText = /^[!-~](?:[ -~]*[!-~])?$/
 
 const matches = (pattern: readonly string[], path: Path): boolean =>
   pattern.length === path.length && pattern.every((step, i) => step === '*' || step === path[i])

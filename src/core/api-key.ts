@@ -80,3 +80,9 @@ const prefixCrc = register(apiKeyPrefix)
 
 /** What a character stands for, by its code; -1, or nothing at all, where it is none of the digits. */
 const digitOf = Int8Array.from({ length: 128 }, (_, code) => digits.indexOf(String.fromCharCode(code)))
+
+/** Seconds since the epoch: the last instant that a date can be made of (ECMA-262, section 21.4.1.1). */
+const lastInstant = 8.64e12
+
+/** Whether it is a time as the record of a key holds one: seconds since the epoch, of which a date can be made. */
+export const isInstant = (value: unknown): value is number => typeof value === 'number' && Math.abs(value) <= lastInstant

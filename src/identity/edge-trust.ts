@@ -25,6 +25,8 @@ export interface EdgeTrustOptions {
 
 /** Principals that are kept, so that the same caller's headers are taken apart once. */
 const mostKept = 10_000
+/** Characters of headers that are remembered: longer ones, such as a client may send through an edge, are read each time. */
+const longestKept = 8192
 const maxLength = 1024
 const certificates = 'x-forwarded-client-cert'
 
@@ -44,7 +46,8 @@ export function edgeClaims(options: EdgeTrustOptions): EdgeValidator {
   }
   const claims = Object.entries(options.claims).map(([header, claim]) => ({ header: header.toLowerCase(), claim }))
   const once = [...new Set([...Object.values(names), ...claims.map(({ header }) => header)])].filter((name) => name !== certificates)
-  const read = [...once, ...(names.subject === certificates ? [certificates] : [])]
+  const byCertificate = names.subject === certificates
+  const read = [...once, ...(byCertificate ? [certificates] : [])]
   const kept = new LRUCache<string, Principal>({ max: mostKept })
   const settings: Reading = { ...options, names, claims }
 
@@ -58,13 +61,17 @@ export function edgeClaims(options: EdgeTrustOptions): EdgeValidator {
         if (request.headerCount(name) > 1) return deny('invalid_credential', `the edge's ${name} came more than once`)
       const key = JSON.stringify(read.map((name) => request.header(name) ?? null))
       const known = kept.get(key)
+      const verdict = known ?? readPrincipal(request, settings, digestOf(key))
+      if (typeof verdict === 'object' && 'rawSubject' in verdict && byCertificate && verdict.rawSubject === workload?.id) return itself
       if (known) return known
-      const verdict = readPrincipal(request, settings, digestOf(key))
-      if (typeof verdict === 'object' && !(verdict instanceof Deny)) kept.set(key, verdict)
+      if (key.length <= longestKept && typeof verdict === 'object' && !(verdict instanceof Deny)) kept.set(key, verdict)
       return verdict
     },
   }
 }
+
+/** An Envoy that adds the certificate that it saw itself, the edge's, would make one and the same of all clients. */
+const itself = deny('invalid_credential', `${certificates} ends with the edge itself: expected FORWARD_ONLY of the Envoy behind it`)
 
 interface Reading extends Pick<EdgeTrustOptions, 'validator' | 'namespace' | 'mayAssert'> {
   readonly names: { readonly subject: string; readonly role: string; readonly endUser: string; readonly email: string }
@@ -135,10 +142,13 @@ function readRoles(request: Request, header: string): Iterable<string> | Deny {
   return new Set(
     value
       .split(',')
-      .map((role) => role.trim())
+      .map((role) => role.replace(aroundText, ''))
       .filter((role) => role !== ''),
   )
 }
+
+/** White space of HTTP (RFC 9110, section 5.6.3): any other is part of a name, which may not be taken for another without it. */
+const aroundText = /^ +| +$/g
 
 function readClaim(request: Request, header: string): Json | Deny | undefined {
   const value = request.header(header)

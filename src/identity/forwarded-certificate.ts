@@ -5,8 +5,11 @@ const maxLength = 32_768
 const keyForm = /^[A-Za-z]+$/
 /** A value without quotes holds nothing that separates. */
 const plain = /[^,;="\\]*/y
-/** What Envoy writes where a value holds `,`, `;` or `=`: in quotes, with `\"` for a quote. */
-const quoted = /"((?:[^"\\]|\\["\\])*)"/y
+/**
+ * In quotes, where a backslash takes what follows it along: Envoy quotes a certificate's subject as RFC 2253, section 2.4
+ * has it, with `\"`, `\\`, `\,` and `\C3` in it.
+ */
+const quoted = /"((?:[^"\\]|\\.)*)"/y
 
 /**
  * Reads `x-forwarded-client-cert` as Envoy writes it: elements with a comma between them, the last one for the nearest

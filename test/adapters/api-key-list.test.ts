@@ -1,11 +1,12 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ApiKeyList, openApiKeyList } from '../../src/adapters/api-key-list.ts'
 import { createMemoryApiKeys, memoryApiKeys } from '../../src/adapters/memory-api-keys.ts'
 import { redisApiKeys } from '../../src/adapters/redis-api-keys.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
-import { type ApiKeyRecord, type ApiKeyStore, apiKeyKept, type Change, Unavailable } from '../../src/core/ports.ts'
+import { type ApiKeyRecord, type ApiKeyStore, apiKeyEnd, apiKeyKept, type Change, Unavailable } from '../../src/core/ports.ts'
 import { startRedis } from '../support/redis.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
@@ -238,6 +239,91 @@ describe('the list of API keys', () => {
     equal(at.listeners.size, 0)
   })
 
+  it('takes an end that came nearer since, and none that went away', async () => {
+    const at = await setUp()
+    const list = await listOf(at)
+    await list.put(record('a'))
+    await at.store.append(record('a', { expiresAt: now + 60 }))
+    await until('the nearer end', () => (list.find('digest of a') as ApiKeyRecord).expiresAt === now + 60)
+    await list.put(record('a', { expiresAt: now + 600 }))
+    await list.put(record('a'))
+    equal((list.find('digest of a') as ApiKeyRecord).expiresAt, now + 60)
+  })
+
+  it('has no key of a digest that its record had before', async () => {
+    const list = await listOf(await setUp())
+    await list.put(record('a'))
+    await list.put(record('a', { digest: 'another', revokedAt: now }))
+    equal(list.find('digest of a'), undefined)
+    equal(list.size(), 1)
+  })
+
+  it('admits nobody by a row of a SQLite file that another hand made unreadable, and finds the others', async () => {
+    const folder = temporaryFolder()
+    const state = await openSqliteState({ path: folder.file('p.db'), realm: 'default' })
+    const shell = new DatabaseSync(folder.file('p.db'))
+    try {
+      for (const id of ['end', 'revoked', 'roles', 'scopes', 'made', 'good']) await state.apiKeys.append(record(id))
+      const list = await openApiKeyList({ store: state.apiKeys, feed: state.feed, maxStalenessMs: 5000 })
+      open.push(list)
+      shell.exec(`UPDATE api_keys SET expires_at = '2020-01-01' WHERE id = 'end'; UPDATE api_keys SET revoked_at = 'now' WHERE id = 'revoked';
+        UPDATE api_keys SET roles = 'viewer' WHERE id = 'roles'; UPDATE api_keys SET scopes = '"a"' WHERE id = 'scopes';
+        UPDATE api_keys SET created_at = 'x', expires_at = 9e99 WHERE id = 'made';`)
+      const ended = (of: ApiKeyList, id: string) => apiKeyEnd(of.find(`digest of ${id}`) as ApiKeyRecord) <= now
+      await until('the changed rows', () => ['end', 'revoked', 'roles', 'scopes', 'made'].every((id) => ended(list, id)))
+      const later = await openApiKeyList({ store: state.apiKeys, feed: state.feed, maxStalenessMs: 5000 })
+      open.push(later)
+      for (const id of ['end', 'revoked', 'roles', 'scopes', 'made']) ok(ended(later, id), id)
+      for (const one of [list, later]) equal(idOf(one.find('digest of good')), 'good')
+    } finally {
+      for (const list of open.splice(0)) await list.close()
+      shell.close()
+      await state.close()
+      folder.remove()
+    }
+  })
+
+  it('admits no key of a stream that another hand took out of Redis, and those of the next one', async () => {
+    const redis = await startRedis()
+    const state = await openRedisState({ place: { url: redis.url }, realm: 'default' })
+    try {
+      const client = redis.client()
+      const list = await openApiKeyList({ store: state.apiKeys, feed: state.feed, maxStalenessMs: 5000 })
+      open.push(list)
+      await list.put(record('a'))
+      equal(idOf(list.find('digest of a')), 'a')
+      await client.del('postern:default:api-keys')
+      await until('no key', () => list.find('digest of a') === undefined)
+      await list.put(record('b'))
+      equal(list.size(), 1)
+      await client
+        .multi()
+        .del('postern:default:api-keys')
+        .xadd('postern:default:api-keys', '*', 'key', JSON.stringify(record('c')))
+        .exec()
+      await until('the other key', () => idOf(list.find('digest of c')) === 'c')
+      equal(list.find('digest of b'), undefined)
+    } finally {
+      for (const list of open.splice(0)) await list.close()
+      await state.close()
+      await redis.stop()
+    }
+  })
+
+  it('notes the use of any number of keys in Redis', async function () {
+    this.timeout(20_000)
+    const redis = await startRedis()
+    try {
+      const client = redis.client()
+      const store = redisApiKeys({ run: (commands) => commands(client) }, 'api-keys', 'used')
+      await store.noteUsed(new Map(Array.from({ length: 100_000 }, (_, i) => [`key ${i}`, i])))
+      equal(await client.hlen('used'), 100_000)
+      deepEqual([...(await store.lastUsed(['key 99999', 'key 0'])).values()], [99_999, 0])
+    } finally {
+      await redis.stop()
+    }
+  })
+
   it('forgets in a SQLite file what ended more than 90 days ago', async () => {
     const folder = temporaryFolder()
     const state = await openSqliteState({ path: folder.file('p.db'), realm: 'default' })
@@ -268,6 +354,12 @@ describe('the list of API keys', () => {
       await store.append(record('gone', { revokedAt: now - apiKeyKept - 60 }))
       await client.xadd('postern:default:api-keys', '*', 'key', '{"id":"damaged"}')
       await client.xadd('postern:default:api-keys', '*', 'key', JSON.stringify({ ...record('forever'), expiresAt: 'soon' }))
+      await client.xadd(
+        'postern:default:api-keys',
+        '*',
+        'key',
+        JSON.stringify(record('never')).replace('"createdAt"', '"expiresAt":1e999,"createdAt"'),
+      )
       await store.noteUsed(new Map([['gone', 1]]))
       await sleep(5)
       await store.list()

@@ -85,28 +85,11 @@ function refusedAt(path: string): string | undefined {
   const rows = notYet.filter(({ setting }) => setting.length === steps.length && setting.every((step, i) => step === steps[i]))
   if (rows.length === 0) return undefined
   if (rows.some(({ when }) => when === undefined)) return 'not supported yet'
-  const candidates = [
-    'lean',
-    'error_response',
-    'api-keys',
-    'shared-token',
-    'edge-trust',
-    'basic',
-    'strict',
-    'mtls',
-    'dpop',
-    'EdDSA',
-    'RS256',
-    'auto',
-    true,
-    2,
-  ]
+  const candidates = ['lean', 'error_response', 'strict', 'mtls', 'dpop', 'EdDSA', 'RS256', 'auto', true, 2]
   const values = candidates.filter((value) => rows.some(({ when }) => when?.(value)))
   if (values.length === 0) return undefined
   return `${values.map((value) => (value === 2 ? 'more than `1`' : code(value))).join(', ')} not supported yet`
 }
-
-const supportedValidators = ['oidc', 'mtls', 'postern']
 
 /** One row a setting, and those below it. */
 function rowsOf(path: string, node: Node, required: boolean): string[] {
@@ -145,9 +128,6 @@ function validators(node: Node): string[] {
   return kinds.flatMap((kind) => {
     const type = String(kind.properties?.['type']?.const)
     const members = Object.entries(kind.properties ?? {})
-    if (!supportedValidators.includes(type)) {
-      return [`\n### identity: ${type}\n`, `**Not supported yet.** Its settings: ${[...new Set(leaves(kind))].map(code).join(' ')}.`]
-    }
     const rows = members.flatMap(([name, child]) => rowsOf(`identity[].${name}`, child, kind.required?.includes(name) ?? false))
     return [`\n### identity: ${type}\n`, ...head, ...rows]
   })

@@ -51,6 +51,12 @@ describe('edge-trust', () => {
     assert.equal(ask(headers), verdict, 'and does not read them twice')
     assert.notEqual(principalOf(ask({ ...headers, 'x-user-roles': 'admin' })).digest, digest)
   })
+  it('reads long headers each time, so that what is remembered stays small', () => {
+    const ask = open()
+    const headers = { 'x-user-id': 'alice', 'x-user-groups': 'g'.repeat(10_000) }
+    assert.notEqual(ask(headers), ask(headers))
+    assert.deepEqual(ask(headers), ask(headers))
+  })
   it('says nothing of what another workload sends, nor of nobody', () => {
     const ask = open()
     assert.equal(reasonOf(ask({ 'x-user-id': 'alice' }, other)), 'abstain')
@@ -72,6 +78,7 @@ describe('edge-trust', () => {
     ['viewer', ['viewer']],
     ['viewer,editor', ['viewer', 'editor']],
     ['viewer, editor,,viewer', ['viewer', 'editor']],
+    ['  viewer ,\u00a0admin,admin\u3000', ['viewer', '\u00a0admin', 'admin\u3000']],
     [list(['viewer', 'editor']), ['viewer', 'editor']],
     [list(['a,b']), ['a,b']],
     [list([]), []],
@@ -141,6 +148,10 @@ describe('edge-trust', () => {
     it('refuses what names nobody clearly', () => {
       for (const header of [`URI=${router};URI=${router}`, 'URI=https://x.example/', 'Hash', `URI=spiffe://cluster.local/a%2fb`])
         assert.equal(reasonOf(ask({ 'x-forwarded-client-cert': header })), 'invalid_credential', header)
+    })
+    it('refuses the edge itself, which an Envoy with APPEND_FORWARD would make of everybody', () => {
+      const appended = { 'x-forwarded-client-cert': `Hash=1;URI=${router},Hash=2;URI=${edgeWorkload.id}` }
+      for (let i = 0; i < 2; i++) assert.equal(reasonOf(ask(appended)), 'invalid_credential')
     })
     it('believes nobody else', () => assert.equal(reasonOf(ask({ 'x-forwarded-client-cert': `URI=${router}` }, other)), 'abstain'))
   })

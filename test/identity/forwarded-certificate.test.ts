@@ -37,7 +37,11 @@ describe('x-forwarded-client-cert', () => {
     ['text behind a quote', `Subject="x"y;URI=${uri}`, 'unclear'],
     ['an equals sign without quotes', `URI=spiffe://a/b?c=d`, 'unclear'],
     ['a backslash without quotes', `URI=a\\,b`, 'unclear'],
-    ['an unknown escape', `Subject="a\\nb";URI=${uri}`, 'unclear'],
+    ['an escape without quotes', `Subject=a\\,b;URI=${uri}`, 'unclear'],
+    ['a subject as RFC 2253 writes one', `Hash=1;Subject="O=Acme\\, Inc.\\+x,CN=\\C3\\A9\\\\";URI=${uri}`, uri],
+    ['a quote in a subject that would end it', `Subject="CN=\\",URI=spiffe://cluster.local/ns/x/sa/x;X=\\"";URI=${uri}`, uri],
+    ['a backslash before the quote that ends it', `Subject="CN=a\\\\",URI=${uri}`, uri],
+    ['a backslash at the end', `URI=${uri};Subject="a\\`, 'unclear'],
     ['too long', `Chain="${'x'.repeat(40_000)}";URI=${uri}`, 'unclear'],
   ]
   for (const [name, header, expected] of cases) it(name, () => assert.equal(forwardedUri(header), expected))
