@@ -3,7 +3,7 @@ export interface ReadJson {
   readonly value: unknown
   /** How deep its lists and objects nest; 0 for a bare value. */
   readonly depth: number
-  /** Whether the outermost object names a member twice, escapes read. */
+  /** Whether an object in it names a member twice, escapes read. */
   readonly repeats: boolean
 }
 
@@ -76,7 +76,7 @@ export function readJson(text: string): ReadJson | undefined {
         take(':')
         return [name, value(depth + 1)] as const
       })
-      if (depth === 0 && new Set(members.map(([name]) => name)).size < members.length) repeats = true
+      if (new Set(members.map(([name]) => name)).size < members.length) repeats = true
       return Object.fromEntries(members)
     }
     if (char === '[') {
