@@ -42,7 +42,8 @@ export function openSqliteWriter(path: string, realm: string, decisionsKept: num
     made.on('message', (answer: Answer) => {
       const waiter = waiting.get(answer.number)
       waiting.delete(answer.number)
-      if (waiting.size === 0) made.unref()
+      // Whoever closes waits for its end: an answer that comes meanwhile must not let the process go before.
+      if (waiting.size === 0 && !closed) made.unref()
       if ('result' in answer) waiter?.resolve(answer.result)
       else waiter?.reject(new Unavailable(`state file ${path}: ${answer.failed}`))
     })
@@ -72,6 +73,7 @@ export function openSqliteWriter(path: string, realm: string, decisionsKept: num
     },
     close: async () => {
       closed = true
+      worker?.ref()
       await worker?.terminate()
     },
   }
