@@ -21,7 +21,8 @@ const key = (change: (name: string, dice: Dice) => string) =>
   })
 
 const inPath: readonly Respelling[] = [
-  { name: 'an escape in the path', asked: path((text, dice) => escapeOne(text, dice, /\//)) },
+  // What another change put there and no path holds as it is becomes data when it is escaped: that is another path.
+  { name: 'an escape in the path', asked: path((text, dice) => escapeOne(text, dice, /[/# ]/)) },
   { name: 'an escape in an escape', asked: path((text, dice) => escapeOne(text, dice, /\//).replace(/%(?=[0-9a-f]{2})/i, '%25')) },
   {
     name: 'hex digits in the other case',
