@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Hono } from 'hono'
 import { z } from 'zod'
+import { sameSecret } from '../core/same-secret.ts'
 import { type AdminEnv, problem } from './answers.ts'
 import { readBody } from './body.ts'
 import { createLimit, limitKey } from './limit.ts'
@@ -14,11 +14,6 @@ const loginsPerSecond = 5
 const loginBurst = 10
 
 const login = z.strictObject({ secret: z.string().min(1).max(4096) })
-
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-
-/** Compares hashes: neither the content nor the length of the secret shows in the time it takes. */
-const sameSecret = (presented: string, secret: string): boolean => timingSafeEqual(digest(presented), digest(secret))
 
 /** `POST /v1/admin/auth`: the admin secret for a short token. Limited by address, before anything is read. */
 export function addLogin(app: Hono<AdminEnv>, options: AdminOptions): void {

@@ -1,5 +1,5 @@
-import { hash, timingSafeEqual } from 'node:crypto'
 import type { Edge } from '../core/edge.ts'
+import { sameSecret } from '../core/same-secret.ts'
 import type { EdgeTrustSettings } from './schema-identity.ts'
 
 /** The headers of an edge, and when they are believed: from its workload, or with its proof; where both are given, with both. */
@@ -20,7 +20,3 @@ export function edgeOf({ name, from, proof, headers, claims_from_headers }: Edge
     },
   }
 }
-
-/** Compares in a time that tells nothing of where they differ. */
-const sameSecret = (shown: string, secret: string): boolean =>
-  timingSafeEqual(hash('sha256', shown, 'buffer'), hash('sha256', secret, 'buffer'))

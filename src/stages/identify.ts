@@ -3,6 +3,7 @@ import type { Stage } from '../check/stage.ts'
 import { type ClaimedIssuers, readCredential, unwrappedCredential } from '../core/credential.ts'
 import { type Identified, identified, noteWorkload, type Routed } from '../core/facts.ts'
 import { type JsonObject, sameJson } from '../core/json.ts'
+import { edgeWithOwnSubjects, withOwnSubjects } from '../core/own-subjects.ts'
 import type { Soon } from '../core/ports.ts'
 import { presentedCredential } from '../core/presented.ts'
 import type { Principal, Workload } from '../core/principal.ts'
@@ -16,7 +17,6 @@ import type {
   EdgeValidator,
   Presentation,
   Validator,
-  Verdict,
 } from '../core/validator.ts'
 
 /** A rejection of one validator, whoever wins in the end. */
@@ -79,9 +79,9 @@ class Chain {
     const basics: { basic: BasicValidator; above: BearerValidator[] }[] = []
     const connections: (CertificateValidator | EdgeValidator)[] = []
     for (const validator of validators) {
-      if (validator.presents === 'bearer') bearers.push(within(validator, validators))
+      if (validator.presents === 'bearer') bearers.push(withOwnSubjects(validator, validators))
       else if (validator.presents === 'basic') basics.push({ basic: validator, above: [...bearers] })
-      else connections.push(validator.presents === 'edge' ? edgeWithin(validator, validators) : validator)
+      else connections.push(validator.presents === 'edge' ? edgeWithOwnSubjects(validator, validators) : validator)
     }
     this.#bearers = bearers
     this.#basics = basics
@@ -219,40 +219,6 @@ function sees({ from, trustsEnvoy }: BearerValidator, { credential: { places }, 
   if (places.length === 0) return true
   for (const place of places) if (from === undefined ? place === 'authorization' : from.has(place)) return true
   return verified !== undefined && trustsEnvoy === true
-}
-
-/**
- * A validator held to subjects that no other gives: one without a namespace could admit a token whose `sub` is
- * spelled as another's prefix and subject, and the same subject from two validators is two people.
- */
-function within(validator: BearerValidator, all: readonly Validator[]): BearerValidator {
-  const others = nested(validator, all)
-  if (others.length === 0) return validator
-  const judge = (verdict: Verdict): Verdict => notAnothers(verdict, others)
-  return {
-    ...validator,
-    identify: (presentation) => {
-      const verdict = validator.identify(presentation)
-      return verdict instanceof Promise ? verdict.then(judge) : judge(verdict)
-    },
-  }
-}
-
-/** Those whose subjects begin with more than this one's own prefix, so that its subjects could be spelled as theirs. */
-const nested = ({ subjects: own = '' }: Validator, all: readonly Validator[]): readonly Validator[] =>
-  all.filter(({ subjects = '' }) => subjects.length > own.length && subjects.startsWith(own))
-
-function notAnothers(verdict: Verdict, others: readonly Validator[]): Verdict {
-  if (verdict === 'abstain' || verdict instanceof Deny) return verdict
-  const other = others.find(({ subjects = '' }) => verdict.subject.startsWith(subjects))
-  return other ? deny('invalid_credential', `the subject begins as those of validator ${other.name} do`) : verdict
-}
-
-function edgeWithin(validator: EdgeValidator, all: readonly Validator[]): EdgeValidator {
-  const others = nested(validator, all)
-  return others.length === 0
-    ? validator
-    : { ...validator, identify: (request, workload, now) => notAnothers(validator.identify(request, workload, now), others) }
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { makeApiKey } from '../../src/core/api-key.ts'
 import { type ApiKeyRecord, Unavailable } from '../../src/core/ports.ts'
-import { type Answer, type Fixture, openFixture as open } from './fixture.ts'
+import { type Answer, type Fixture, openFixture as open, sparingly } from './fixture.ts'
 
 const refused = (answer: Answer, status: number, reason: string, detail?: RegExp): void => {
   assert.equal(answer.status, status, answer.text)
@@ -18,13 +18,7 @@ describe('admin API of API keys', () => {
     at = await open()
     token = await at.login()
   })
-  const others: Fixture[] = []
-  const openFixture: typeof open = async (change) => {
-    const fixture = await open(change)
-    others.push(fixture)
-    return fixture
-  }
-  afterEach(() => Promise.all(others.splice(0).map((fixture) => fixture.close())))
+  const openFixture = sparingly()
   after(() => at.close())
   const post = (body: object, fixture = at) => fixture.ask('/v1/api-keys', { method: 'POST', token, body })
   const make = async (body: object = {}): Promise<Record<string, string>> => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { adminScopes } from '../../src/core/issuer.ts'
 import { Unavailable } from '../../src/core/ports.ts'
-import { type Answer, adminSecret, type Fixture, openFixture as open } from './fixture.ts'
+import { type Answer, adminSecret, type Fixture, openFixture as open, sparingly } from './fixture.ts'
 
 const refused = (answer: Answer, status: number, reason: string): void => {
   assert.equal(answer.status, status, answer.text)
@@ -18,14 +18,7 @@ describe('admin listener', () => {
     at = await open((plain) => ({ idPatterns: (resource) => (resource === 'odd' ? [/^[a-z]+:[a-z]+$/] : plain.idPatterns(resource)) }))
     token = await at.login()
   })
-  // A test that fails must not leave a server behind.
-  const others: Fixture[] = []
-  const openFixture: typeof open = async (change) => {
-    const fixture = await open(change)
-    others.push(fixture)
-    return fixture
-  }
-  afterEach(() => Promise.all(others.splice(0).map((fixture) => fixture.close())))
+  const openFixture = sparingly()
   after(() => at.close())
 
   describe('what is open', () => {

@@ -153,3 +153,14 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
     },
   }
 }
+
+/** Opens fixtures that are closed after the test that opened them: one that fails must not leave a server behind. */
+export function sparingly(): typeof openFixture {
+  const opened: Fixture[] = []
+  afterEach(() => Promise.all(opened.splice(0).map((fixture) => fixture.close())))
+  return async (change) => {
+    const fixture = await openFixture(change)
+    opened.push(fixture)
+    return fixture
+  }
+}
