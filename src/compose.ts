@@ -9,6 +9,7 @@ import { availabilityLog } from './compose/availability-log.ts'
 import { composeChecking } from './compose/checking.ts'
 import { createClosing } from './compose/closing.ts'
 import { openDoors } from './compose/doors.ts'
+import { durabilityLog } from './compose/durability.ts'
 import { holdInForce } from './compose/in-force.ts'
 import { composeEndpoints, openIssuer } from './compose/issuer.ts'
 import { createKeysLog } from './compose/keys-log.ts'
@@ -92,7 +93,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
   }
 
   try {
-    const state = await openState(settings.state, settings.realm, availabilityLog(log, { state: settings.state.kind }, 'state'))
+    const stateLog = availabilityLog(log, { state: settings.state.kind }, 'state')
+    const state = await openState(settings.state, settings.realm, stateLog, durabilityLog(log))
     closing.add(() => state.close())
     const issuer = await openIssuer(settings, state, onFault('issuer'), link === undefined)
     if (issuer) closing.add(issuer.close)

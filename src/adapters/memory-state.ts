@@ -1,10 +1,13 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import type { Labels } from '../core/ownership.ts'
 import type { ReplayStore, Revocation, State, StoredKey } from '../core/ports.ts'
+import type { RecordStore } from '../core/record-store.ts'
 import { isDecision, newestOf } from './audit-order.ts'
 import { type Changes, createChanges } from './changes.ts'
 import { createMemoryApiKeys, type MemoryApiKeys, memoryApiKeys } from './memory-api-keys.ts'
+import { memoryRecords } from './memory-records.ts'
 import { memoryReplays } from './memory-replays.ts'
+import { sameKeys } from './same-keys.ts'
 import { checkRealm } from './state-refused.ts'
 
 /** Decisions, and other events, that are kept before the oldest of their sort are forgotten. */
@@ -23,9 +26,21 @@ interface Realm {
   keys: StoredKey[]
   readonly replays: ReplayStore
   readonly secrets: Map<string, string>
+  readonly records: RecordStore
   readonly apiKeys: MemoryApiKeys
   readonly audit: { readonly decisions: AuditEvent[]; readonly others: AuditEvent[] }
   readonly changes: Changes
+}
+
+/** Where the entries begin that are newer than `told`. */
+function firstAfter(entries: readonly { readonly seq: number }[], told: number): number {
+  let [from, to] = [0, entries.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    if (entries[middle]!.seq <= told) from = middle + 1
+    else to = middle
+  }
+  return from
 }
 
 /** What several handles of one process may share; gone with the process. */
@@ -48,6 +63,7 @@ export function createMemoryStore(): MemoryStore {
         keys: [],
         replays: memoryReplays(),
         secrets: new Map(),
+        records: memoryRecords(),
         apiKeys: createMemoryApiKeys(),
         audit: { decisions: [], others: [] },
         changes: createChanges(),
@@ -100,7 +116,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
       list: (after) => {
         const now = Date.now() / 1000
         const told = Number(after ?? 0)
-        const start = realm.revocations.findLastIndex(({ seq }) => seq <= told) + 1
+        const start = firstAfter(realm.revocations, told)
         const page = realm.revocations.slice(start, start + pageSize)
         return {
           entries: page.map(({ revocation }) => revocation).filter(({ until }) => until >= now),
@@ -123,8 +139,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
     keys: {
       list: async () => [...realm.keys],
       replace: async (seen, next) => {
-        const kids = new Set(seen)
-        if (kids.size !== realm.keys.length || !realm.keys.every(({ kid }) => kids.has(kid))) return false
+        if (!sameKeys(realm.keys, seen)) return false
         realm.keys = next.map((key) => ({ ...key }))
         realm.changes.tell({ kind: 'keys' })
         return true
@@ -138,6 +153,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
         return known
       },
     },
+    records: realm.records,
     audit: {
       append: appendEvent,
       commit: async (event) => appendEvent(event),

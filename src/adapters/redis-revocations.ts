@@ -1,13 +1,14 @@
 import type { Revocation, RevocationStore } from '../core/ports.ts'
 import type { RedisLink } from './redis-link.ts'
+import { readRevocation, storedLevel, UnknownLevel } from './stored-revocation.ts'
 
 /** Entries asked for at a time: a long list must not hold up the look-ups on the same connection. */
 const pageSize = 1000
 
 type Entry = readonly [id: string, fields: readonly string[]]
 
-/** An entry that somebody else put there in a form that says nothing is passed over. */
-function toRevocation([, fields]: Entry): Revocation | undefined {
+/** An entry that somebody else put there without a level or a target says nothing, and is passed over. */
+function toStored([, fields]: Entry) {
   const value = (name: string) => {
     const i = fields.indexOf(name)
     return i % 2 === 0 ? fields[i + 1] : undefined
@@ -16,22 +17,35 @@ function toRevocation([, fields]: Entry): Revocation | undefined {
   const target = value('target')
   const at = Number(value('at') ?? Number.NaN)
   const until = Number(value('until') ?? Number.NaN)
-  if ((level !== 'token' && level !== 'subject') || target === undefined || Number.isNaN(at) || Number.isNaN(until)) return undefined
-  return { level, target, at, until }
+  return level === undefined || target === undefined ? undefined : { level, target, at, until }
 }
 
 /** Revocations in Redis. */
 export interface RedisRevocations extends RevocationStore {
   /** The stream may be another than before: cursors that were given out so far are good for nothing. */
   readonly forget: () => void
+  /** Why the list cannot be put in force; undefined while it can. */
+  readonly fault: () => string | undefined
 }
 
 /**
  * Revocations as a stream, read from the id up to which the caller knows it. Entries that concern nothing any more are
  * deleted by whoever comes across them, and looked for now and then. Commands: XADD, XRANGE, XDEL.
  * @param sweepMs milliseconds between two searches for entries that have expired
+ * @param onFault told of an entry that this version cannot put in force, and with undefined once there is none
  */
-export function redisRevocations(link: Pick<RedisLink, 'run'>, key: string, sweepMs = 600_000): RedisRevocations {
+export function redisRevocations(
+  link: Pick<RedisLink, 'run'>,
+  key: string,
+  sweepMs = 600_000,
+  onFault: (fault: string | undefined) => void = () => {},
+): RedisRevocations {
+  let fault: string | undefined
+  const failing = (now: string | undefined) => {
+    if (now === fault) return
+    fault = now
+    onFault(now)
+  }
   /** Part of each cursor: ids of one stream mean nothing in another. */
   let epoch = 0
   let sweptAt = performance.now()
@@ -43,9 +57,10 @@ export function redisRevocations(link: Pick<RedisLink, 'run'>, key: string, swee
     const entries: Revocation[] = []
     const expired: string[] = []
     for (const entry of found) {
-      const revocation = toRevocation(entry)
-      if (revocation === undefined) continue
-      if (revocation.until < now) expired.push(entry[0])
+      const stored = toStored(entry)
+      if (stored === undefined) continue
+      const revocation = readRevocation(stored, now)
+      if (revocation === undefined) expired.push(entry[0])
       else entries.push(revocation)
     }
     // Best effort: what stays is come across again.
@@ -63,16 +78,23 @@ export function redisRevocations(link: Pick<RedisLink, 'run'>, key: string, swee
     list: async (after) => {
       const begun = epoch
       const [known, id] = after?.split(' ') ?? []
-      const { entries, last, more } = await page(known === String(begun) ? id : undefined)
+      const { entries, last, more } = await page(known === String(begun) ? id : undefined).catch((error: unknown) => {
+        if (error instanceof UnknownLevel) failing(error.message)
+        throw error
+      })
+      failing(undefined)
       if (performance.now() - sweptAt > sweepMs) {
         sweptAt = performance.now()
         sweep().catch(() => {})
       }
       return { entries, cursor: last === undefined ? String(begun) : `${begun} ${last}`, more }
     },
-    append: async ({ level, target, at, until }) => {
+    append: async (revocation) => {
+      const { target, at, until } = revocation
+      const level = storedLevel(revocation)
       await link.run((redis) => redis.xadd(key, '*', 'level', level, 'target', target, 'at', String(at), 'until', String(until)))
     },
+    fault: () => fault,
     forget: () => {
       epoch += 1
     },

@@ -86,8 +86,18 @@ CREATE INDEX replays_until ON replays (until);
 CREATE TABLE secrets (realm TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (realm, name)) WITHOUT ROWID;
 `
 
+// What the issuer remembers: read from state by whoever needs it, so no change of it is told.
+const version5 = `
+CREATE TABLE records (realm TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL, until REAL NOT NULL,
+  revision TEXT NOT NULL, PRIMARY KEY (realm, kind, id)) WITHOUT ROWID;
+CREATE INDEX records_until ON records (realm, kind, until) WHERE until > 0;
+`
+
+// How long a signing key stays after it signed last.
+const version6 = 'ALTER TABLE keys ADD COLUMN keep_for REAL;'
+
 /** What leads from each version to the next; a new file takes every step. */
-const steps: readonly string[] = [version1, version2, version3, version4]
+const steps: readonly string[] = [version1, version2, version3, version4, version5, version6]
 /** `PRAGMA user_version` that this code reads and writes. */
 const schemaVersion = steps.length
 
@@ -97,7 +107,7 @@ export function sqliteCode(error: unknown): number | undefined {
 }
 
 /** One folder after the other: `recursive` of Node tries for ever where a file system takes no new folder with ENOENT (/proc). */
-function makeFolder(folder: string): void {
+export function makeFolder(folder: string): void {
   if (existsSync(folder)) return
   makeFolder(dirname(folder))
   try {

@@ -1,13 +1,16 @@
 import type { AuditEvent } from '../core/audit-event.ts'
-import { type LabelRecord, type Revocation, type State, type StoredKey, Unavailable } from '../core/ports.ts'
+import { type LabelRecord, type Revocation, type State, Unavailable } from '../core/ports.ts'
 import { newestOf } from './audit-order.ts'
 import { createAuditQueue } from './audit-queue.ts'
 import { sqliteApiKeys } from './sqlite-api-keys.ts'
 import { openSqliteFeed } from './sqlite-feed.ts'
 import { openDatabase } from './sqlite-file.ts'
+import { storedKey } from './sqlite-keys.ts'
+import { sqliteRecords } from './sqlite-records.ts'
 import { openSqliteWriter } from './sqlite-writer.ts'
 import type { Write } from './sqlite-writes.ts'
 import { checkRealm } from './state-refused.ts'
+import { readRevocation, UnknownLevel } from './stored-revocation.ts'
 
 export interface SqliteStateOptions {
   readonly path: string
@@ -20,6 +23,8 @@ export interface SqliteStateOptions {
 
 /** Milliseconds that a read on the checking thread may wait for a lock (WAL readers wait for nobody but recovery). */
 const readTimeout = 50
+/** Writes that no near copy knows of. */
+const untold: ReadonlySet<Write['kind']> = new Set(['audit', 'api-keys-used', 'claim', 'record', 'record-remove'])
 /** Revocations read at a time, in the thread that checks: about two milliseconds. */
 const pageSize = 1000
 
@@ -33,21 +38,8 @@ function parseLabels(text: unknown): LabelRecord {
   return { labels: new Map() }
 }
 
-const storedKey = (row: Record<string, unknown>): StoredKey => ({
-  kid: String(row['kid']),
-  algorithm: row['algorithm'] === 'RS256' ? 'RS256' : 'ES256',
-  createdAt: Number(row['created_at']),
-  activeAt: Number(row['active_at']),
-  ...(row['retired_at'] === null ? {} : { retiredAt: Number(row['retired_at']) }),
-  privateKey: String(row['private_key']),
-})
-
-const revocation = (row: Record<string, unknown>): Revocation => ({
-  level: row['level'] === 'subject' ? 'subject' : 'token',
-  target: String(row['target']),
-  at: Number(row['at']),
-  until: Number(row['until']),
-})
+const revocation = ({ level, target, at, until }: Record<string, unknown>): Revocation | undefined =>
+  readRevocation({ level: String(level), target: String(target), at: Number(at), until: Number(until) })
 
 /**
  * State in one SQLite file, for any number of processes of one host. Reads are synchronous; writes go to a thread.
@@ -75,10 +67,10 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
   }
   const [tailDecisions, tailOthers] = [tailOf('audit_decisions'), tailOf('audit')]
 
-  const faults: { read?: string | undefined; write?: string | undefined } = {}
-  const fault = () => faults.read ?? faults.write
+  const faults: { read?: string | undefined; write?: string | undefined; revocations?: string | undefined } = {}
+  const fault = () => faults.read ?? faults.write ?? faults.revocations
   let closed = false
-  const failing = (what: 'read' | 'write', now: string | undefined) => {
+  const failing = (what: keyof typeof faults, now: string | undefined) => {
     // What still asks a closed state is told so; it is no failure of the file.
     if (closed) return
     const before = fault()
@@ -108,7 +100,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       throw failure
     } finally {
       // Whoever waits for the write may then rely on every near copy of this process.
-      if (asked.kind !== 'audit' && asked.kind !== 'api-keys-used' && asked.kind !== 'claim') feed.poll()
+      if (!untold.has(asked.kind)) feed.poll()
     }
   }
 
@@ -127,7 +119,14 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     revocations: {
       list: (after = '0') => {
         const rows = read(() => listRevocations.all(realm, Number(after), Date.now() / 1000, pageSize))
-        return { entries: rows.map(revocation), cursor: String(rows.at(-1)?.['seq'] ?? after), more: rows.length === pageSize }
+        try {
+          const entries = rows.map(revocation).filter((entry) => entry !== undefined)
+          failing('revocations', undefined)
+          return { entries, cursor: String(rows.at(-1)?.['seq'] ?? after), more: rows.length === pageSize }
+        } catch (error) {
+          failing('revocations', error instanceof UnknownLevel ? error.message : 'a revocation cannot be read')
+          throw error
+        }
       },
       append: async (revocation) => void (await write({ kind: 'revoke', revocation })),
     },
@@ -143,6 +142,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
         return String(read(() => readSecret.get(realm, name))?.['value'] ?? candidate)
       },
     },
+    records: sqliteRecords({ database, realm, read, write }),
     audit: {
       append: audit.append,
       commit: audit.commit,

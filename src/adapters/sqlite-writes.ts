@@ -2,6 +2,10 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { AuditEvent } from '../core/audit-event.ts'
 import { type ApiKeyRecord, apiKeyKept, type Revocation, type StoredKey } from '../core/ports.ts'
 import { isDecision } from './audit-order.ts'
+import { sameKeys } from './same-keys.ts'
+import { storedKey } from './sqlite-keys.ts'
+import { prepareRecordWrites, type RecordWrite } from './sqlite-record-writes.ts'
+import { storedLevel } from './stored-revocation.ts'
 
 /** What is asked of the thread that writes; structured-cloned on its way. */
 export type Write =
@@ -13,11 +17,14 @@ export type Write =
   | { readonly kind: 'api-keys-used'; readonly uses: readonly (readonly [id: string, at: number])[] }
   | { readonly kind: 'claim'; readonly key: string; readonly until: number }
   | { readonly kind: 'secret'; readonly name: string; readonly candidate: string }
+  | RecordWrite
   | { readonly kind: 'audit'; readonly events: readonly AuditEvent[] }
 
 /** Changes kept for other processes to read; one that fell further behind is told that anything may have changed. */
 const changesKept = 10_000
 
+/** Revocations that concern nothing any more and are deleted in one transaction: more than one adds, and nobody waits long. */
+const mostForgotten = 1000
 /** Decisions deleted in one transaction: more than a batch adds, and little enough that nobody waits long for the lock. */
 const mostTrimmed = 1000
 
@@ -34,7 +41,9 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
   const revoke = database.prepare(
     'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until WHERE excluded.until > until',
   )
-  const forgetRevocations = database.prepare('DELETE FROM revocations WHERE until < ?')
+  const forgetRevocations = database.prepare(
+    `DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < ? LIMIT ${mostForgotten})`,
+  )
   const setApiKey = database.prepare(
     `INSERT INTO api_keys (realm, id, digest, validator, name, owner, roles, scopes, created_at, created_by, expires_at, revoked_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -46,14 +55,15 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
   const noteUsed = database.prepare(
     'INSERT INTO api_keys_used (realm, id, at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)',
   )
-  const listKids = database.prepare('SELECT kid FROM keys WHERE realm = ?')
+  const listKeys = database.prepare('SELECT * FROM keys WHERE realm = ?')
   const removeKeys = database.prepare('DELETE FROM keys WHERE realm = ?')
   const addKey = database.prepare(
-    'INSERT INTO keys (realm, kid, algorithm, created_at, active_at, retired_at, private_key) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO keys (realm, kid, algorithm, created_at, active_at, retired_at, keep_for, private_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   )
   const claim = database.prepare('INSERT INTO replays (realm, key, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const forgetClaims = database.prepare('DELETE FROM replays WHERE until < ?')
   const addSecret = database.prepare('INSERT INTO secrets (realm, name, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const writeRecord = prepareRecordWrites(database, realm)
   const addEvent = database.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const addDecision = database.prepare('INSERT INTO audit_decisions (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const newestToTrim = database.prepare('SELECT seq FROM audit_decisions WHERE realm = ? ORDER BY seq DESC LIMIT 1 OFFSET ?')
@@ -85,18 +95,18 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
       case 'remove':
         return removeLabels.run(realm, write.resource, write.id).changes > 0
       case 'revoke': {
-        const { level, target, at, until } = write.revocation
-        revoke.run(realm, level, target, at, until)
+        const { target, at, until } = write.revocation
+        revoke.run(realm, storedLevel(write.revocation), target, at, until)
         forgetRevocations.run(Date.now() / 1000)
         return true
       }
       case 'replace': {
-        const seen = new Set(write.seen)
-        const kids = listKids.all(realm)
-        if (kids.length !== seen.size || !kids.every(({ kid }) => typeof kid === 'string' && seen.has(kid))) return false
+        if (!sameKeys(listKeys.all(realm).map(storedKey), write.seen)) return false
         removeKeys.run(realm)
-        for (const key of write.next)
-          addKey.run(realm, key.kid, key.algorithm, key.createdAt, key.activeAt, key.retiredAt ?? null, key.privateKey)
+        for (const key of write.next) {
+          const { kid, algorithm, createdAt, activeAt, retiredAt = null, keepFor = null, privateKey } = key
+          addKey.run(realm, kid, algorithm, createdAt, activeAt, retiredAt, keepFor, privateKey)
+        }
         return true
       }
       case 'api-key': {
@@ -118,6 +128,9 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
         return claim.run(realm, write.key, write.until).changes > 0
       case 'secret':
         return addSecret.run(realm, write.name, write.candidate).changes > 0
+      case 'record':
+      case 'record-remove':
+        return writeRecord(write)
       case 'audit':
         for (const event of write.events) {
           if (isDecision(event)) added += Number(addDecision.run(realm, event.id, JSON.stringify(event)).changes)

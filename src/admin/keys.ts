@@ -19,6 +19,9 @@ export const showKey = (key: KeyInfo): object => ({
   ...(key.retiredAt === undefined ? {} : { signed_until: rfc3339(key.retiredAt) }),
 })
 
+/** With the public key, for upstreams that are given it by hand. */
+const showWhole = (key: KeyInfo): object => ({ ...showKey(key), public_key: key.publicKey })
+
 const rotation = z.strictObject({ now: z.boolean().optional() })
 
 const noIssuer = (c: AdminContext) => problem(c, 404, 'no_issuer', 'there is no issuer: set listen.issuer')
@@ -26,7 +29,7 @@ const noIssuer = (c: AdminContext) => problem(c, 404, 'no_issuer', 'there is no 
 /** `GET /v1/admin/keys` and `POST /v1/admin/keys/rotate {now?}`. */
 export function addKeys(app: Hono<AdminEnv>, options: AdminOptions): void {
   const { issuer } = options
-  app.get('/v1/admin/keys', demand('every'), (c) => (issuer ? c.json({ keys: issuer.listKeys().map(showKey) }) : noIssuer(c)))
+  app.get('/v1/admin/keys', demand('every'), (c) => (issuer ? c.json({ keys: issuer.listKeys().map(showWhole) }) : noIssuer(c)))
 
   app.post('/v1/admin/keys/rotate', demand('every'), async (c) => {
     if (!issuer) return noIssuer(c)

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { sameSecret } from '../core/same-secret.ts'
 import { type AdminEnv, problem } from './answers.ts'
 import { readBody } from './body.ts'
-import { createLimit, limitKey } from './limit.ts'
+import { createLimit, limitKey } from '../core/limit.ts'
 import type { AdminOptions } from './ports.ts'
 import { record } from './record.ts'
 

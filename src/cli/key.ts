@@ -39,7 +39,7 @@ function printKeys(io: Io, options: AdminOptions, answer: JsonObject): void {
   io.out(table(['KID', 'ALGORITHM', 'STATE', 'CREATED', 'SIGNS FROM', 'SIGNED UNTIL'], rows))
 }
 
-/** `postern key generate|rotate|list`. */
+/** `postern key generate|rotate|list|pem`. */
 export function keyCommand(program: Command, io: Io): void {
   const key = program.command('key').description('make keys, and see and rotate those of the issuer')
   const generate = key
@@ -65,6 +65,22 @@ export function keyCommand(program: Command, io: Io): void {
   })
   withAdmin(key.command('list').description("the issuer's keys"), io).action(async (options: AdminOptions) => {
     printKeys(io, options, await (await openAdmin(options, io)).call('GET', '/v1/admin/keys'))
+  })
+  const pem = key
+    .command('pem')
+    .description('a public key of the issuer as PEM, for upstreams that take no key set: the one that signs')
+    .option('--alg <algorithm>', 'the one that signs tokens of this algorithm (ES256, EdDSA or RS256)')
+    .option('--kid <kid>', 'the one with this id, such as the next one')
+  withAdmin(pem, io).action(async (options: AdminOptions & { alg?: string; kid?: string }) => {
+    const { keys } = await (await openAdmin(options, io)).call('GET', '/v1/admin/keys')
+    const fits = ({ kid, algorithm, state }: JsonObject): boolean =>
+      (options.kid === undefined ? state === 'signing' : kid === options.kid) && (options.alg === undefined || algorithm === options.alg)
+    const fitting = (Array.isArray(keys) ? keys.filter(isJsonObject) : []).filter(fits)
+    // Keys for a few audiences alone have a prefix.
+    const found = fitting.find(({ kid }) => !String(kid).includes(':')) ?? fitting[0]
+    if (!found) throw new CommandFailed(1, 'the issuer has no such key: postern key list shows those that it has')
+    if (options.json) printJson(io, { kid: found['kid'] ?? null, algorithm: found['algorithm'] ?? null, pem: found['public_key'] ?? null })
+    else io.out(String(found['public_key']))
   })
   const rotate = key.command('rotate').description('make a new key, which signs once it has been published long enough')
   withAdmin(rotate.option('--now', 'sign with it at once: tokens fail where the key set is cached'), io).action(

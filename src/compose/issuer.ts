@@ -1,16 +1,18 @@
 import { encryptedKeyStore, KeyCipherError, keyCipher, readEncryptionKey } from '../adapters/key-cipher.ts'
+import { type KeyFile, KeyFileRefused, openKeyFile } from '../adapters/key-file.ts'
 import type { Metrics } from '../adapters/metrics.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
-import { clockSkew } from '../core/jwt.ts'
-import { type State, Unavailable } from '../core/ports.ts'
+import type { JsonObject } from '../core/json.ts'
+import { type KeyAlgorithm, type State, Unavailable } from '../core/ports.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import { adminTokens } from '../issuer/admin-token.ts'
 import { issuerEndpoints } from '../issuer/endpoints.ts'
-import { type KeyRing, openKeyRing } from '../issuer/key-ring.ts'
+import { type KeyPlan, type KeyRing, openKeyRing } from '../issuer/key-ring.ts'
 import { keySet } from '../issuer/key-set.ts'
 import { createMint, type Mint } from '../issuer/mint.ts'
 import { isPageKey, UnreadableKey } from '../issuer/signing-key.ts'
+import { longestLifeMs } from './longest-life.ts'
 import { createPageKeys, type PageKeys } from './page-keys.ts'
 import { composeProtectedResource } from './protected-resource.ts'
 
@@ -24,11 +26,13 @@ export interface IssuerParts {
   readonly pages: PageKeys
   /** undefined until state gave keys. */
   readonly ring: () => KeyRing | undefined
+  /** What tokens are signed with; the first is that of all tokens that nothing else is said of. */
+  readonly algorithms: () => readonly KeyAlgorithm[]
+  /** Takes what a changed policy says of algorithms and of how long tokens live. */
+  readonly configure: (settings: Settings) => void
   readonly close: () => void
 }
 
-/** No token of ours lives longer: an edge token of a day, and the skew of verifiers. */
-const keepKeysMs = (24 * 3600 + clockSkew) * 1000
 const retryMs = 1000
 
 /** The `iss` of our tokens: the listener's URL; without a listener admin tokens still need a name. */
@@ -48,25 +52,24 @@ export async function openIssuer(
 ): Promise<IssuerParts | undefined> {
   if (!settings.listen.issuer && !settings.admin.secret) return undefined
   const url = issuerUrl(settings)
-  const { encryption_key, publish_before, rotate_every } = settings.issuer.keys
+  const { encryption_key, file } = settings.issuer.keys
   const cipher = encryption_key && keyCipher(encryptionKey(encryption_key.read()))
-  const store = cipher ? encryptedKeyStore(state.keys, cipher) : state.keys
-  const rotateEveryMs = rotates ? rotate_every : Number.POSITIVE_INFINITY
+  const keyFile = file === undefined ? undefined : await openFile(file)
+  const { keys: kept, feed } = keyFile ? { keys: keyFile.store, feed: keyFile.feed } : state
+  const store = cipher ? encryptedKeyStore(kept, cipher) : kept
+  let signing = signingOf(settings)
+  let plan = planOf(settings, rotates)
   let ring: KeyRing | undefined
   let closed = false
   let timer: NodeJS.Timeout | undefined
 
   const open = async (): Promise<void> => {
-    const opened = await openKeyRing({
-      store: keySet(store, (key) => !isPageKey(key)),
-      feed: state.feed,
-      publishBeforeMs: publish_before,
-      rotateEveryMs,
-      keepForMs: rotates ? keepKeysMs : Number.POSITIVE_INFINITY,
-      fault: onFault,
-    })
-    if (closed) opened.close()
-    else ring = opened
+    const used = plan
+    const opened = await openKeyRing({ store: keySet(store, (key) => !isPageKey(key)), feed, ...used, fault: onFault })
+    if (closed) return opened.close()
+    ring = opened
+    // The policy may have changed meanwhile.
+    if (used !== plan) opened.configure(plan).catch(onFault)
   }
   const openLater = (): void => {
     timer = setTimeout(() => {
@@ -80,6 +83,7 @@ export async function openIssuer(
   try {
     await open()
   } catch (cause) {
+    if (!(cause instanceof Unavailable)) keyFile?.close()
     if (cause instanceof KeyCipherError || cause instanceof UnreadableKey)
       throw new StartRefused([`issuer.keys.encryption_key: ${cause.message}`])
     if (!(cause instanceof Unavailable)) throw cause
@@ -94,24 +98,64 @@ export async function openIssuer(
   const keys: IssuerParts['keys'] = {
     find: (kid, alg) => ring?.find(kid, alg) ?? { kind: 'unavailable', detail: 'the signing keys have not been loaded from state yet' },
   }
-  const pages = createPageKeys({ issuer: url, store, feed: state.feed, rotateEveryMs, onFault })
+  const pages = createPageKeys({ issuer: url, store, feed, rotateEveryMs: plan.rotateEveryMs, onFault })
+  const sign = (payload: JsonObject, typ: string): string => ready().sign(payload, typ, signing.algorithmFor(payload['aud']))
   return {
     url,
     pages,
-    mint: createMint({
-      issuer: url,
-      signer: { sign: (payload, typ) => ready().sign(payload, typ) },
-      adminAudience: settings.admin.audience,
-    }),
+    mint: createMint({ issuer: url, signer: { sign }, adminAudience: settings.admin.audience }),
     keys,
     verifyAdmin: adminTokens({ issuer: url, adminAudience: settings.admin.audience, keys }),
     ring: () => ring,
+    algorithms: () => signing.algorithms,
+    configure: (next) => {
+      signing = signingOf(next)
+      const wanted = planOf(next, rotates)
+      if (JSON.stringify(wanted) === JSON.stringify(plan)) return
+      plan = wanted
+      ring?.configure(plan).catch(onFault)
+    },
     close: () => {
       closed = true
       pages.close()
+      keyFile?.close()
       clearTimeout(timer)
       ring?.close()
     },
+  }
+}
+
+/** Whose tokens are signed with what. */
+function signingOf({ issuer: { algorithm, algorithm_for } }: Settings) {
+  const by = new Map(Object.entries(algorithm_for).filter(([, wanted]) => wanted !== algorithm))
+  const of = (audience: unknown): KeyAlgorithm | undefined => (typeof audience === 'string' ? by.get(audience) : undefined)
+  return {
+    algorithms: [...new Set([algorithm, ...by.values()])],
+    /** undefined: as all others. A token for several audiences goes by the first that says something. */
+    algorithmFor: (audience: unknown): KeyAlgorithm | undefined => {
+      if (by.size === 0) return undefined
+      return Array.isArray(audience) ? audience.map(of).find((one) => one !== undefined) : of(audience)
+    },
+  }
+}
+
+function planOf(settings: Settings, rotates: boolean): KeyPlan {
+  const { algorithm, keys } = settings.issuer
+  return {
+    algorithm,
+    also: signingOf(settings).algorithms.filter((one) => one !== algorithm),
+    publishBeforeMs: keys.publish_before,
+    rotateEveryMs: rotates ? keys.rotate_every : Number.POSITIVE_INFINITY,
+    keepForMs: rotates ? longestLifeMs(settings) : Number.POSITIVE_INFINITY,
+  }
+}
+
+async function openFile(path: string): Promise<KeyFile> {
+  try {
+    return await openKeyFile(path)
+  } catch (cause) {
+    if (cause instanceof KeyFileRefused) throw new StartRefused([`issuer.keys.file: ${cause.message}`])
+    throw cause
   }
 }
 
@@ -125,7 +169,7 @@ function encryptionKey(text: string): Buffer {
 
 /** What the issuer listener serves; undefined where the policy names none. */
 export function composeEndpoints(
-  { url, ring }: IssuerParts,
+  { url, ring, algorithms }: IssuerParts,
   { listen }: Settings,
   loaded: () => Loaded,
   metrics: Pick<Metrics, 'request'>,
@@ -134,6 +178,8 @@ export function composeEndpoints(
   return issuerEndpoints({
     issuer: url,
     jwks: () => ring()?.jwks() ?? { keys: [] },
+    algorithms,
+    keys: () => ring()?.list() ?? [],
     protectedResource: composeProtectedResource(loaded, url),
     tls: listen.issuer.tls.mode !== 'none',
     observe: metrics.request,

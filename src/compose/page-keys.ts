@@ -18,7 +18,7 @@ export interface PageKeysOptions {
   readonly issuer: string
   /** Shared with the issuer's other keys; decrypts and encrypts by itself. */
   readonly store: KeyStore
-  readonly feed: State['feed']
+  readonly feed: Pick<State['feed'], 'subscribe'>
   /** Milliseconds that one key signs; Infinity where another process makes the next one. */
   readonly rotateEveryMs: number
   readonly onFault: (cause: unknown) => void

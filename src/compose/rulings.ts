@@ -123,6 +123,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
     take: async (loaded) => {
       const inForce = await build(loaded)
       ruling = inForce()
+      issuer?.configure(loaded.settings)
       sweep()
     },
     revoke: (revocation) => list!.revoke(revocation),

@@ -1,17 +1,23 @@
 import { freshFile } from '../adapters/fresh-file.ts'
 import { openMemoryState } from '../adapters/memory-state.ts'
+import type { DurabilityReport } from '../adapters/redis-durability.ts'
 import type { RedisPlace } from '../adapters/redis-options.ts'
 import { openSqliteState } from '../adapters/sqlite-state.ts'
 import { StateRefused } from '../adapters/state-refused.ts'
 import type { StateSettings } from '../config/schema-listen.ts'
-import type { State } from '../core/ports.ts'
 import { StartRefused } from '../core/start-refused.ts'
+import type { OpenedState } from './durability.ts'
 
 /** Told when state stops or resumes answering; undefined: it answers. */
 export type OnStateFault = (fault: string | undefined) => void
 
 /** Opens the state that a policy names. @throws {StartRefused} where it can never work as configured */
-export async function openState(settings: StateSettings, realm: string, onFault: OnStateFault): Promise<State> {
+export async function openState(
+  settings: StateSettings,
+  realm: string,
+  onFault: OnStateFault,
+  onDurability?: (report: DurabilityReport) => void,
+): Promise<OpenedState> {
   try {
     switch (settings.kind) {
       case 'memory':
@@ -20,7 +26,12 @@ export async function openState(settings: StateSettings, realm: string, onFault:
         return await openSqliteState({ path: settings.path, realm, onFault })
       case 'redis':
         // Loaded where it is used, as are sources: its client takes megabytes.
-        return await (await import('../adapters/redis-state.ts')).openRedisState({ place: placeOf(settings), realm, onFault })
+        return await (await import('../adapters/redis-state.ts')).openRedisState({
+          place: placeOf(settings),
+          realm,
+          onFault,
+          ...(onDurability && { onDurability }),
+        })
     }
   } catch (cause) {
     if (cause instanceof StateRefused) throw new StartRefused([`state: ${cause.message}`])

@@ -1,5 +1,6 @@
 import type { Condition, StatusReport } from '../admin/status.ts'
-import { feedTrustMs, type State } from '../core/ports.ts'
+import { feedTrustMs } from '../core/ports.ts'
+import { durabilityCondition, durabilityOf, type OpenedState } from './durability.ts'
 import type { InForce } from './in-force.ts'
 import type { IssuerParts } from './issuer.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
@@ -8,20 +9,13 @@ import type { Crew } from './workers-crew.ts'
 export interface StatusNeeds {
   readonly version: string
   readonly started: Date
-  readonly state: State
+  readonly state: OpenedState
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
   readonly inForce: InForce
   readonly crew: Crew | undefined
   readonly ready: () => boolean
 }
-
-/** What an acknowledged revocation relies on, for each kind of state. */
-const durability = {
-  memory: 'nothing survives this process: for trying out only',
-  file: 'a revocation is on disk before it is acknowledged; other replicas do not see this file',
-  redis: 'a revocation is as durable as this Redis: appendonly with appendfsync, and replicas that confirm, decide what a failover keeps',
-} as const
 
 /** Puts together what `/status` tells. */
 export function statusOf(needs: StatusNeeds): StatusReport {
@@ -40,7 +34,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
     uptime_seconds: Math.floor((Date.now() - needs.started.getTime()) / 1000),
     ready: needs.ready(),
     conditions: conditions(needs),
-    state: { kind: state.kind, up: fault === undefined, ...(fault === undefined ? {} : { fault }), durability: durability[state.kind] },
+    state: { kind: state.kind, up: fault === undefined, ...(fault === undefined ? {} : { fault }), durability: durabilityOf(state) },
     feed: { age_ms: Number.isFinite(age) ? Math.round(age) : null, trusted: age <= feedTrustMs },
     keys: needs.issuer?.ring()?.list() ?? [],
     ...(apiKeys ? { api_keys: { known: apiKeys.size(), trusted: apiKeys.trusted() } } : {}),
@@ -52,7 +46,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
   }
 }
 
-function conditions({ rulings, issuer }: StatusNeeds): Condition[] {
+function conditions({ rulings, issuer, state }: StatusNeeds): Condition[] {
   const found: Condition[] = rulings.jwks().map((keys) => {
     const { issuer: subject, ageSeconds, ...condition } = keys.condition()
     return { ...condition, subject, age_seconds: ageSeconds ?? null }
@@ -74,5 +68,7 @@ function conditions({ rulings, issuer }: StatusNeeds): Condition[] {
   if (issuer && !issuer.ring()) {
     found.push({ type: 'KeysReady', status: 'False', reason: 'NotLoaded', message: 'state has not given the signing keys yet' })
   }
+  const durable = durabilityCondition(state)
+  if (durable) found.push(durable)
   return found
 }

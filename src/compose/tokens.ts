@@ -19,7 +19,7 @@ export function composeTokens(
   onMinted: (scopes: readonly string[]) => void,
 ): DownstreamSettings {
   const sts = new Map(Object.entries(settings.sts).map(([name, entry]) => [name, stsClient(name, entry, pool)]))
-  const said = [issuer?.url, settings.sts, settings.identity]
+  const said = [issuer?.url, settings.sts, settings.identity, settings.issuer.algorithm, settings.issuer.algorithm_for]
   return {
     realm: settings.realm,
     digest: createHash('sha256').update(JSON.stringify(said)).digest('base64url'),

@@ -60,11 +60,13 @@ function checkKeys({ sections, named }: Draft, report: Report): void {
       `expected less than rotate_every (${durationText(keys.rotate_every)}): a key is published before it signs`,
     )
   const makesKeys = named.issuer || sections.admin.secret !== undefined
-  if (sections.state.kind === 'redis' && makesKeys && !keys.encryption_key)
+  if (sections.state.kind === 'redis' && makesKeys && !keys.encryption_key && keys.file === undefined)
     report(
       ['issuer', 'keys', 'encryption_key'],
       '"encryption_key" is missing: signing keys lie in Redis, so expected 32 bytes as base64 or hex to encrypt them with',
     )
+  if (keys.file !== undefined && sections.state.kind === 'file' && keys.file === sections.state.path)
+    report(['issuer', 'keys', 'file'], `"${keys.file}" is the file of state too: expected one of its own`)
 }
 
 /** An oidc validator must not admit what is handed to upstreams: neither our own tokens nor those exchanged for it. */

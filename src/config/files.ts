@@ -12,7 +12,7 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
   })
   const tls = ['cert', 'key', 'ca']
   const { sections } = draft
-  const { listen, state, sts } = sections
+  const { listen, state, sts, issuer } = sections
   return {
     ...draft,
     identity: draft.identity.map((entry) => {
@@ -36,6 +36,11 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
             ) as typeof listen,
           }
         : {}),
+      issuer: {
+        ...issuer,
+        keys: files(issuer.keys, ['file']),
+        federation: issuer.federation.map((rule) => (rule.jwks ? { ...rule, jwks: files(rule.jwks, ['ca', 'file']) } : rule)),
+      },
       state:
         state.kind === 'file'
           ? files(state, ['path'])
@@ -76,6 +81,7 @@ export function pemFiles({ sections, identity }: Draft): PemFile[] {
     add(entry.jwks, ['identity', i, 'jwks'])
     add(entry.introspection?.auth.mtls ?? {}, ['identity', i, 'introspection', 'auth', 'mtls'])
   }
+  for (const [i, rule] of sections.issuer.federation.entries()) add(rule.jwks ?? {}, ['issuer', 'federation', i, 'jwks'])
   if (sections.state.kind === 'redis') add(sections.state.tls ?? {}, ['state', 'redis', 'tls'])
   return found
 }

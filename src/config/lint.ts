@@ -4,6 +4,7 @@ import { parseSpiffeId } from '../core/spiffe.ts'
 import { fromOf } from './compile-places.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
+import { warnOfFederation } from './lint-federation.ts'
 import { issuerWarning } from './providers-issuer.ts'
 import type { EdgeTrustSettings, ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
@@ -28,6 +29,7 @@ export async function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[],
   }
   warnOfValidators(draft, entries, report)
   warnOfSharedAudiences(draft, report)
+  warnOfFederation(draft, report)
 }
 
 function warnOfListeners(draft: Draft, report: Report): void {
@@ -40,6 +42,11 @@ function warnOfListeners(draft: Draft, report: Report): void {
       { at: 'key' },
     )
   if (!admin && login.secret) report(['admin', 'secret'], 'nothing asks for this secret: write listen.admin, where it is the login')
+  if (issuer.keys.file !== undefined && draft.sections.state.kind === 'redis')
+    report(
+      ['issuer', 'keys', 'file'],
+      'replicas on other hosts do not share this file, and would refuse the tokens of one another: write encryption_key instead, unless there is one host',
+    )
   if (listen?.issuer && issuer.keys.publish_before < jwksCachedMs)
     report(
       ['issuer', 'keys', 'publish_before'],

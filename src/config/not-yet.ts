@@ -26,15 +26,6 @@ export const notYet: readonly NotYet[] = [
   { setting: ['routes', '*', 'owner', 'capture'] },
   { setting: ['routes', '*', 'owner', 'list'] },
   { setting: ['routes', '*', 'owner', 'freshness'], when: is('strict'), shown: true, instead: 'write cached' },
-  { setting: ['issuer', 'algorithm'], when: is('EdDSA', 'RS256'), shown: true, instead: 'write ES256' },
-  { setting: ['issuer', 'clients'] },
-  { setting: ['issuer', 'federation'] },
-  { setting: ['broker', 'enabled'], when: is(true), shown: true, instead: 'write false' },
-  { setting: ['broker', 'trust_domain'] },
-  { setting: ['broker', 'default_ttl'] },
-  { setting: ['broker', 'max_ttl'] },
-  { setting: ['broker', 'app_token_ttl'] },
-  { setting: ['broker', 'idle_after'] },
   { setting: ['audit', 'retain'] },
 ]
 

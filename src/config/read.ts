@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import type { Policy } from '../core/policy.ts'
 import type { RouteEntry } from '../core/route-table.ts'
+import { checkFederation } from './check-federation.ts'
 import { checkIdentity } from './check-identity.ts'
 import { checkListen } from './check-listen.ts'
 import { checkStores } from './check-stores.ts'
@@ -124,6 +125,7 @@ async function check(
   if (draft.sections.listen) checkListen(draft.sections.listen, report)
   checkIdentity(draft, report)
   checkStores(draft, report)
+  checkFederation(draft, report)
   for (const [i, route] of draft.routes.entries()) if (route) sources.checkOwns(i, route.host, route.path)
   const entries = await compileRoutes(draft, turns, report)
   const missing = options.secrets === 'warn' ? warn : report

@@ -1,4 +1,5 @@
 import type { Draft } from './draft.ts'
+import type { FederationSettings } from './schema-issuer.ts'
 import { parseAddress } from './schema-listen.ts'
 import type { OidcSettings } from './schema-oidc.ts'
 
@@ -14,6 +15,7 @@ export function fillRealm(draft: Draft, realm: string): Draft {
       realm,
       ...(sections.listen && listener ? { listen: { ...sections.listen, issuer: withUrl(listener, fill) } } : {}),
       admin: { ...sections.admin, audience: fill(sections.admin.audience) },
+      issuer: { ...sections.issuer, federation: sections.issuer.federation.map((rule) => fillRule(rule, fill)) },
       sources: mapValues(sections.sources, (source) => ({ ...source, key: fill(source.key) })),
       sts: mapValues(sections.sts, (endpoint) => ({ ...endpoint, token_endpoint: fill(endpoint.token_endpoint) })),
     },
@@ -26,6 +28,15 @@ export function fillRealm(draft: Draft, realm: string): Draft {
     ),
   }
 }
+
+/** The template of the subject has claims where others have the realm. */
+const fillRule = (rule: FederationSettings, fill: (text: string) => string): FederationSettings => ({
+  ...rule,
+  ...(rule.issuer === undefined ? {} : { issuer: fill(rule.issuer) }),
+  audience: fill(rule.audience),
+  ...(rule.audiences && { audiences: rule.audiences.map(fill) }),
+  ...(rule.jwks?.uri === undefined ? {} : { jwks: { ...rule.jwks, uri: fill(rule.jwks.uri) } }),
+})
 
 function fillOidc(entry: OidcSettings, fill: (text: string) => string): OidcSettings {
   const { jwks, introspection } = entry

@@ -3,6 +3,7 @@ import { defaultOwnerLabel } from '../core/ownership.ts'
 import { clientAuth } from './schema-client-auth.ts'
 import { dpop } from './schema-dpop.ts'
 import { validator } from './schema-identity.ts'
+import { broker, issuer } from './schema-issuer.ts'
 import { check, isRedisUrl, listen, state } from './schema-listen.ts'
 import { route } from './schema-routes.ts'
 import { duration, name, secret, some, text } from './values.ts'
@@ -72,58 +73,6 @@ const sts = () =>
     )
     .prefault({})
     .describe('token endpoints for `via: sts`')
-
-const client = () =>
-  z.strictObject({
-    id: name(),
-    auth: z.strictObject({ secret: secret() }),
-    grants: some(z.enum(['client_credentials', 'token_exchange', 'refresh_token'])),
-    roles: some(text()).optional(),
-    audiences: some(text()).optional(),
-    exchange: z.strictObject({ audiences: some(text()), max_ttl: duration().optional() }).optional(),
-  })
-
-const federation = () =>
-  z.strictObject({
-    name: name(),
-    issuer: text(),
-    audience: text(),
-    when: z.string().optional(),
-    subject: text(),
-    roles: some(text()).optional(),
-    scopes: some(text()).optional(),
-    ttl: duration().optional(),
-  })
-
-const issuer = () =>
-  z
-    .strictObject({
-      algorithm: z.enum(['ES256', 'EdDSA', 'RS256']).prefault('ES256'),
-      keys: z
-        .strictObject({
-          rotate_every: duration({ min: '1m' }).prefault('30d'),
-          publish_before: duration().prefault('15m').describe('a new key is published this long before it signs'),
-          encryption_key: secret().optional().describe('32 bytes, base64 or hex; required where Redis holds the keys'),
-        })
-        .prefault({}),
-      clients: z.array(client()).optional(),
-      federation: z.array(federation()).optional(),
-    })
-    .prefault({})
-    .describe('How our own tokens are signed')
-
-const broker = () =>
-  z
-    .strictObject({
-      enabled: z.boolean().optional(),
-      trust_domain: text().optional(),
-      default_ttl: duration().optional(),
-      max_ttl: duration().optional(),
-      app_token_ttl: duration().optional(),
-      idle_after: duration().optional(),
-    })
-    .optional()
-    .describe('The agent broker')
 
 /** A realm stands in keys of state, in URLs and in logs. */
 export const realmName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/

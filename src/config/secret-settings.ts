@@ -20,6 +20,7 @@ const bearing: readonly (readonly string[])[] = [
   ['sts', '*', 'auth', 'private_key_jwt', 'key'],
   ['issuer', 'keys', 'encryption_key'],
   ['issuer', 'clients', '*', 'auth', 'secret'],
+  ['issuer', 'federation', '*', 'jwks', 'token'],
   ['identity', '*', 'secret'],
   ['identity', '*', 'jwks', 'token'],
   ['identity', '*', 'introspection', 'auth', 'secret'],

@@ -2,6 +2,7 @@ import type { AuditEvent } from './audit-event.ts'
 import type { BearerToken } from './bearer-token.ts'
 import type { Labels } from './ownership.ts'
 import type { Principal } from './principal.ts'
+import type { RecordStore } from './record-store.ts'
 
 /** What memory can answer costs no promise. */
 export type Soon<T> = T | Promise<T>
@@ -53,17 +54,26 @@ export interface ChangeFeed {
 /** Milliseconds: a near copy may be used while the feed was heard from at most this long ago, so that its loss shows within 1 s. */
 export const feedTrustMs = 1000
 
-export type RevocationLevel = 'token' | 'subject'
+export const revocationLevels = ['token', 'subject', 'agent', 'task', 'chain', 'client'] as const
+export type RevocationLevel = (typeof revocationLevels)[number]
 
 /** What is refused from now on, though it was issued. */
 export interface Revocation {
   readonly level: RevocationLevel
-  /** `jti` for a token; the prefixed subject for a subject. */
+  /**
+   * `jti` for a token; the prefixed subject for a subject; for the others what our own tokens name: the agent's id (its `sub`)
+   * for an agent and for a chain, the task's id, the client's id.
+   */
   readonly target: string
   /** Seconds since the epoch: what was issued up to this instant is refused. */
   readonly at: number
   /** Seconds since the epoch after which the entry concerns nothing any more. */
   readonly until: number
+  /**
+   * This entry ends a revocation that was made before `at`, for credentials that have no instant of their own (an API key, a
+   * certificate, the secret of a client). What was issued up to a revocation stays refused.
+   */
+  readonly lifted?: true
 }
 
 /** A part of the list, so that neither a long one nor one more entry holds up the thread that checks. */
@@ -142,19 +152,29 @@ export interface ApiKeyStore {
   readonly lastUsed: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>
 }
 
-/** A signing key at rest. */
+/** What our issuer can sign with: ECDSA on P-256, Ed25519, RSA of 2048 bits (RFC 7518, section 3.1; RFC 8037). */
+export const keyAlgorithms = ['ES256', 'EdDSA', 'RS256'] as const
+export type KeyAlgorithm = (typeof keyAlgorithms)[number]
+
+/** A signing key at rest. Times are whole seconds since the epoch. */
 export interface StoredKey {
   readonly kid: string
-  readonly algorithm: 'ES256' | 'RS256'
+  readonly algorithm: KeyAlgorithm
   /** Seconds since the epoch. */
   readonly createdAt: number
   /** It signs from here on; before, it is only published. */
   readonly activeAt: number
   /** It signs no more from here on (the next key's `activeAt`); undefined for the newest. */
   readonly retiredAt?: number
+  /** Whole seconds that it stays after it signed last: the longest life of a token while it could sign. Absent in old state. */
+  readonly keepFor?: number
   /** PKCS #8 PEM, or where the driver's keys are encrypted at rest, what the key cipher made of it. */
   readonly privateKey: string
 }
+
+/** What a key says of itself but its secret: of two writers that saw the same key, another one if one of them changed it. */
+export const keyVersion = ({ kid, activeAt, retiredAt = -1, keepFor = -1 }: Omit<StoredKey, 'privateKey' | 'algorithm' | 'createdAt'>): string =>
+  `${kid} ${activeAt} ${retiredAt} ${keepFor}`
 
 /** The signing keys as stored: one set, read and replaced as a whole. */
 export interface KeyStore {
@@ -162,7 +182,7 @@ export interface KeyStore {
   readonly list: () => Promise<readonly StoredKey[]>
   /**
    * Replaces the whole set, only where it still is what the caller saw, so that of several replicas one wins.
-   * @param seen kids that the caller saw, in any order
+   * @param seen `keyVersion` of each key that the caller saw, in any order
    * @returns whether it was replaced
    */
   readonly replace: (seen: readonly string[], next: readonly StoredKey[]) => Promise<boolean>
@@ -208,6 +228,7 @@ export interface State {
   readonly keys: KeyStore
   readonly replays: ReplayStore
   readonly secrets: SecretStore
+  readonly records: RecordStore
   readonly audit: AuditSink
   readonly feed: ChangeFeed
   /** undefined while it answers, else why it does not. */
@@ -238,11 +259,17 @@ export interface RevocationCheck {
    * @param at performance.now() milliseconds, where the caller has just read them
    */
   readonly check: (
-    principal: Pick<Principal, 'tokenId' | 'subject' | 'issuedAt'>,
+    principal: RevocablePrincipal,
     nowMs: number,
     at?: number,
   ) => 'clear' | 'revoked' | 'unavailable'
+  /** By which level a principal is refused, for the log; undefined where it is not. */
+  readonly level?: (principal: RevocablePrincipal, nowMs: number) => RevocationLevel | undefined
 }
+
+/** What of a principal can be revoked. */
+export type RevocablePrincipal = Pick<Principal, 'tokenId' | 'subject' | 'issuedAt'> &
+  Partial<Pick<Principal, 'validator' | 'rawSubject' | 'actor' | 'issued'>>
 
 /** What validators ask of API keys: memory only. */
 export interface ApiKeyLookup {

@@ -34,8 +34,18 @@ export interface Principal {
   readonly digest: string
   /** The token as presented, where it was forwarded: what `via: sts` exchanges. Never logged. */
   readonly subjectToken?: string
+  /** What only tokens of our own issuer say, by which they can be revoked; absent on all others. */
+  readonly issued?: Issued
   /** What the token is bound to (`cnf`): proved before the principal is believed. */
   readonly confirmation?: Confirmation
+}
+
+/** Whom our issuer issued a token to. */
+export interface Issued {
+  /** `client_id` (RFC 9068, section 2.2): the client, or the app whose launch token let the agent in. */
+  readonly client?: string
+  /** `task_id` of an agent's token. */
+  readonly task?: string
 }
 
 /** The peer that holds the client certificate. */

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
+import { maxActors, readActor } from '../core/actor.ts'
 import { readConfirmation } from '../core/confirmation.ts'
 import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { clockSkew } from '../core/jwt.ts'
-import type { Actor, Principal } from '../core/principal.ts'
+import type { Principal } from '../core/principal.ts'
 import { type Deny, deny } from '../core/reasons.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
 import { claimAt } from './claim-path.ts'
@@ -47,7 +48,6 @@ export interface AuthorizedParties {
 }
 
 const maxSubjectLength = 1024
-const maxActors = 5
 
 /**
  * Checks `iss` and `aud` (RFC 7519, section 4.1), and where the policy asks for it the client and the kind of token. An
@@ -118,7 +118,7 @@ export function principalOf(
     return deny('invalid_credential', `${rules.names.subject} is no text of 1 to ${maxSubjectLength} characters`)
   }
   if (rules.subjects === 'spiffe' && !parseSpiffeId(subject)) return deny('invalid_credential', `${rules.names.subject} is no SPIFFE ID`)
-  const actor = payload['act'] === undefined ? undefined : readActor(payload['act'], maxActors)
+  const actor = payload['act'] === undefined ? undefined : readActor(payload['act'])
   if (actor === 'unreadable') return deny('invalid_credential', `act is no chain of at most ${maxActors} actors with a sub each`)
   const { cnf } = payload
   const confirmation = cnf === undefined ? undefined : readConfirmation(cnf)
@@ -164,15 +164,6 @@ function readScopes(value: Json | undefined): string[] {
   const names: readonly Json[] = typeof value === 'string' ? value.split(' ') : Array.isArray(value) ? value : []
   // A scope name holds no white space (RFC 6749, section 3.3), so such an element of a list is none.
   return [...new Set(names.filter((name) => typeof name === 'string' && /^\S+$/.test(name)) as string[])]
-}
-
-function readActor(value: Json, depth: number): Actor | 'unreadable' {
-  if (depth === 0 || !isJsonObject(value)) return 'unreadable'
-  const { sub, iss, act } = value
-  if (typeof sub !== 'string' || sub === '' || !sub.isWellFormed() || (iss !== undefined && typeof iss !== 'string')) return 'unreadable'
-  const inner = act === undefined ? undefined : readActor(act, depth - 1)
-  if (inner === 'unreadable') return inner
-  return { subject: sub, ...(iss !== undefined && { issuer: iss as string }), ...(inner && { actor: inner }) }
 }
 
 /** SHA-256 of a credential, hexadecimal: names it in caches without keeping it. */

@@ -1,6 +1,7 @@
 import type { Admin } from '../core/issuer.ts'
 import { verifySignature } from '../core/jws.ts'
 import { parseJwt } from '../core/jwt.ts'
+import { keyAlgorithms } from '../core/ports.ts'
 import type { KeyRing } from './key-ring.ts'
 import { adminType } from './mint.ts'
 
@@ -19,10 +20,13 @@ export interface AdminTokenOptions {
 export function adminTokens(options: AdminTokenOptions): (token: string, now: number) => Admin | undefined {
   return (token, now) => {
     const jwt = parseJwt(token)
-    if (!jwt || jwt.header['typ'] !== adminType || jwt.header['alg'] !== 'ES256' || Object.hasOwn(jwt.header, 'crit')) return undefined
+    if (!jwt || jwt.header['typ'] !== adminType || Object.hasOwn(jwt.header, 'crit')) return undefined
     const { kid } = jwt.header
-    const found = options.keys.find(typeof kid === 'string' ? kid : undefined, 'ES256')
-    if (found.kind !== 'key' || !verifySignature(token, 'ES256', found.key)) return undefined
+    const alg = keyAlgorithms.find((one) => one === jwt.header['alg'])
+    if (!alg) return undefined
+    // A key of ours is found by its own algorithm alone.
+    const found = options.keys.find(typeof kid === 'string' ? kid : undefined, alg)
+    if (found.kind !== 'key' || !verifySignature(token, alg, found.key)) return undefined
     const { iss, aud, sub, exp, iat, jti, scope } = jwt.payload
     if (iss !== options.issuer || aud !== options.adminAudience || typeof sub !== 'string' || sub === '') return undefined
     if (typeof exp !== 'number' || exp <= now / 1000 || typeof iat !== 'number' || typeof jti !== 'string') return undefined

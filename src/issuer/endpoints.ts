@@ -1,12 +1,18 @@
 import { type Context, Hono } from 'hono'
 import { routePath } from 'hono/route'
-import { jwksMaxAge } from '../core/issuer.ts'
+import { jwksMaxAge, type KeyInfo } from '../core/issuer.ts'
+import type { KeyAlgorithm } from '../core/ports.ts'
 import { wellKnown } from './protected-resource.ts'
+import { publicKeysPem } from './public-keys.ts'
 
 export interface IssuerEndpointsOptions {
   /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
   readonly issuer: string
   readonly jwks: () => { readonly keys: readonly object[] }
+  /** What tokens are signed with, the usual one first; ES256 alone unless given. */
+  readonly algorithms?: () => readonly KeyAlgorithm[]
+  /** All keys, for those who take them as PEM. */
+  readonly keys?: () => readonly KeyInfo[]
   /** Metadata of the API behind the policy by the path that is asked for (RFC 9728); undefined where there is none. */
   readonly protectedResource?: (path: string) => string | undefined
   /** Whether the listener itself speaks TLS, for HSTS. */
@@ -21,17 +27,26 @@ const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringi
  * What the issuer listener serves: discovery and keys, for upstreams that verify downstream tokens. Metadata
  * names what exists and no more; there is no token endpoint yet, and so none is named.
  */
-export function issuerEndpoints({ issuer, jwks, protectedResource, tls, observe }: IssuerEndpointsOptions): Hono {
+export function issuerEndpoints({
+  issuer,
+  jwks,
+  algorithms = () => ['ES256'],
+  keys = () => [],
+  protectedResource,
+  tls,
+  observe,
+}: IssuerEndpointsOptions): Hono {
   const app = new Hono()
   const at = new URL(issuer).pathname.replace(/\/$/, '')
-  const metadata = JSON.stringify({
-    issuer,
-    jwks_uri: `${issuer.replace(/\/$/, '')}/jwks.json`,
-    // Required by the standard although there is no authorization endpoint; Kubernetes' issuer says the same.
-    response_types_supported: ['id_token'],
-    subject_types_supported: ['public'],
-    id_token_signing_alg_values_supported: ['ES256'],
-  })
+  const metadata = () =>
+    JSON.stringify({
+      issuer,
+      jwks_uri: `${issuer.replace(/\/$/, '')}/jwks.json`,
+      // Required by the standard although there is no authorization endpoint; Kubernetes' issuer says the same.
+      response_types_supported: ['id_token'],
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: algorithms(),
+    })
 
   app.use(async (c, next) => {
     const begun = performance.now()
@@ -48,8 +63,8 @@ export function issuerEndpoints({ issuer, jwks, protectedResource, tls, observe 
   })
 
   const documents: readonly (readonly [path: string, type: string, body: () => string])[] = [
-    ['/.well-known/openid-configuration', 'application/json', () => metadata],
-    ['/.well-known/oauth-authorization-server', 'application/json', () => metadata],
+    ['/.well-known/openid-configuration', 'application/json', metadata],
+    ['/.well-known/oauth-authorization-server', 'application/json', metadata],
     ['/jwks.json', 'application/jwk-set+json', () => JSON.stringify(jwks())],
   ]
   for (const [path, type, body] of documents) {
@@ -58,6 +73,15 @@ export function issuerEndpoints({ issuer, jwks, protectedResource, tls, observe 
       app.get(place, (c) => c.body(body(), 200, { 'content-type': type, 'cache-control': `public, max-age=${jwksMaxAge}` }))
       app.all(place, onlyGet)
     }
+  }
+  for (const place of new Set(['/jwks.pem', `${at}/jwks.pem`])) {
+    app.get(place, (c) => {
+      const { kid, alg } = c.req.query()
+      const pem = publicKeysPem(keys(), kid === undefined ? { algorithm: alg ?? algorithms()[0] ?? '' } : { kid })
+      if (pem === undefined) return c.notFound()
+      return c.body(pem, 200, { 'content-type': 'application/x-pem-file', 'cache-control': `public, max-age=${jwksMaxAge}` })
+    })
+    app.all(place, onlyGet)
   }
   for (const place of [wellKnown, `${wellKnown}/*`]) {
     app.get(place, (c) => {

@@ -1,4 +1,4 @@
-import type { KeyStore, StoredKey } from '../core/ports.ts'
+import { type KeyStore, keyVersion, type StoredKey } from '../core/ports.ts'
 
 /**
  * One of several sets of keys that share a store, each with a ring of its own. What the others hold stays as it is: they
@@ -10,10 +10,7 @@ export const keySet = (store: KeyStore, mine: (key: StoredKey) => boolean): KeyS
     const all = await store.list()
     const own = all.filter(mine)
     const known = new Set(seen)
-    if (own.length !== known.size || !own.every(({ kid }) => known.has(kid))) return false
-    return store.replace(
-      all.map(({ kid }) => kid),
-      [...all.filter((key) => !mine(key)), ...next],
-    )
+    if (own.length !== known.size || !own.every((key) => known.has(keyVersion(key)))) return false
+    return store.replace(all.map(keyVersion), [...all.filter((key) => !mine(key)), ...next])
   },
 })

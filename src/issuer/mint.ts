@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { adminScopes, type EdgeToken, type Minted, type PageToken } from '../core/issuer.ts'
+import { actClaim } from '../core/actor.ts'
+import type { Confirmation } from '../core/confirmation.ts'
+import { adminScopes, type EdgeToken, type Minted, type PageToken, type TokenOrder, tokenTypes } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import { clockSkew } from '../core/jwt.ts'
 import { maxPageLife, pageAudience, pageType } from '../core/management-plane.ts'
@@ -28,14 +30,12 @@ export interface Mint {
    */
   readonly downstream: (request: Omit<TokenRequest, 'via'>) => Minted | undefined
   readonly edge: (token: EdgeToken) => Minted
+  /** A token of the token service, as its policy has ordered it. */
+  readonly ordered: (order: TokenOrder) => Minted
   /** @param now milliseconds since the epoch */
   readonly admin: (subject: string, now: number) => Minted
 }
 
-/** Downstream tokens are plain JWTs: never `at+jwt`, so that none is a credential at the edge. */
-const downstreamType = 'JWT'
-/** RFC 9068, section 2.1. */
-const edgeType = 'at+jwt'
 export const adminType = 'postern-admin+jwt'
 
 /** Seconds. */
@@ -51,7 +51,7 @@ export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint
       if (Math.floor(end) <= now / 1000) return undefined
       const granted = narrow(principal.scopes, scope)
       const actor = actorOf(workload, principal.actor)
-      return mint(downstreamType, now, Math.min(ttl, maxDownstreamLife), end, {
+      return mint(tokenTypes.upstream, now, Math.min(ttl, maxDownstreamLife), end, {
         sub: principal.subject,
         aud: audience,
         ...(granted.length > 0 && { scope: granted.join(' ') }),
@@ -60,12 +60,27 @@ export function createMint({ issuer, signer, adminAudience }: MintOptions): Mint
       })
     },
     edge: ({ audience, subject, roles, scopes, ttl, now }) =>
-      mint(edgeType, now, ttl, Number.POSITIVE_INFINITY, {
+      mint(tokenTypes.edge, now, ttl, Number.POSITIVE_INFINITY, {
         sub: subject,
         aud: audience,
         ...(roles.length > 0 && { roles: [...roles] }),
         ...(scopes.length > 0 && { scope: scopes.join(' ') }),
       }),
+    ordered: (order) => {
+      const { confirmation, actor, audience } = order
+      return mint(tokenTypes[order.kind], order.now, order.ttl, order.end ?? Number.POSITIVE_INFINITY, {
+        ...order.claims,
+        sub: order.subject,
+        aud: typeof audience === 'string' ? audience : [...audience],
+        ...(order.client !== undefined && { client_id: order.client }),
+        ...(order.roles && order.roles.length > 0 && { roles: [...order.roles] }),
+        ...(order.scopes.length > 0 && { scope: order.scopes.join(' ') }),
+        ...(actor && { act: actClaim(actor) }),
+        ...(order.task !== undefined && { task_id: order.task }),
+        ...(order.orchestration !== undefined && { orch_id: order.orchestration }),
+        ...(confirmation && { cnf: cnfClaim(confirmation) }),
+      })
+    },
     admin: (subject, now) =>
       mint(adminType, now, adminLife, Number.POSITIVE_INFINITY, { sub: subject, aud: adminAudience, scope: adminScopes.join(' ') }),
   }
@@ -95,7 +110,7 @@ const minting =
     const issuedAt = Math.floor(now / 1000)
     const expiresAt = Math.floor(Math.min(issuedAt + life, end))
     const id = randomUUID()
-    const token = signer.sign({ iss: issuer, ...claims, iat: issuedAt, exp: expiresAt, jti: id }, typ)
+    const token = signer.sign({ ...claims, iss: issuer, iat: issuedAt, exp: expiresAt, jti: id }, typ)
     return { token, id, issuedAt, expiresAt }
   }
 
@@ -105,8 +120,7 @@ function actorOf(workload: string | undefined, before: Actor | undefined): JsonO
   return workload === undefined ? inner : { sub: workload, ...(inner && { act: inner }) }
 }
 
-const actClaim = ({ subject, issuer, actor }: Actor): JsonObject => ({
-  sub: subject,
-  ...(issuer !== undefined && { iss: issuer }),
-  ...(actor && { act: actClaim(actor) }),
+const cnfClaim = ({ x5tS256, jkt }: Confirmation): JsonObject => ({
+  ...(x5tS256 !== undefined && { 'x5t#S256': x5tS256 }),
+  ...(jkt !== undefined && { jkt }),
 })

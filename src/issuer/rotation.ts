@@ -1,4 +1,4 @@
-import type { Soon, StoredKey } from '../core/ports.ts'
+import type { KeyAlgorithm, Soon, StoredKey } from '../core/ports.ts'
 
 /** Makes a key. @param createdAt and activeAt in seconds since the epoch */
 export type MakeKey = (createdAt: number, activeAt: number) => Soon<StoredKey>
@@ -7,10 +7,23 @@ export type MakeKey = (createdAt: number, activeAt: number) => Soon<StoredKey>
 export interface RotationTimes {
   /** Milliseconds that a new key is published before it signs (`publish_before`): what upstreams may cache a JWKS for. */
   readonly publishBeforeMs: number
-  /** Milliseconds that one key signs (`rotate_every`). */
+  /** Milliseconds that one key signs (`rotate_every`); Infinity: another process makes the next one. */
   readonly rotateEveryMs: number
-  /** Milliseconds that a key is still published after it signed last: the longest life of a token, and the skew. */
+  /**
+   * Milliseconds that a key is still published after it signed last: the longest life of a token, and the skew. Each key keeps
+   * the longest that was in force while it could sign. Infinity: another process takes old ones away.
+   */
   readonly keepForMs: number
+}
+
+/** Keys of which one signs at a time, the next one after it. */
+export interface Line {
+  /** How the next key is made; undefined where nobody here wants one. */
+  readonly make: MakeKey | undefined
+  /** The algorithm that the newest key must have: another one's successor is made at once. */
+  readonly algorithm?: KeyAlgorithm | undefined
+  /** Whether the very first key signs at once: nobody can have cached a key set without it. */
+  readonly fresh: boolean
 }
 
 const newest = (keys: readonly StoredKey[]): StoredKey | undefined =>
@@ -27,19 +40,21 @@ export async function rotated(
   now: boolean,
   at: number,
   times: RotationTimes,
-  make: MakeKey,
+  { make, algorithm, fresh }: Line,
 ): Promise<readonly StoredKey[] | undefined> {
+  if (!make) return undefined
   const seconds = Math.floor(at / 1000)
   const last = newest(keys)
-  const waiting = last !== undefined && last.activeAt > seconds ? last : undefined
+  const waiting = last !== undefined && last.activeAt > seconds && (algorithm ?? last.algorithm) === last.algorithm ? last : undefined
   if (waiting && !now) return undefined
-  const signsFrom = now || !last ? seconds : seconds + Math.ceil(times.publishBeforeMs / 1000)
+  const signsFrom = now || (!last && fresh) ? seconds : seconds + Math.ceil(times.publishBeforeMs / 1000)
   const next = waiting ? { ...waiting, activeAt: seconds } : await make(seconds, signsFrom)
   const others = keys.filter((key) => key.kid !== next.kid)
-  return [
+  const all = [
     ...others.map((key) => (key.retiredAt === undefined || key.retiredAt > next.activeAt ? { ...key, retiredAt: next.activeAt } : key)),
     next,
   ]
+  return kept(all, at, times) ?? all
 }
 
 /**
@@ -51,10 +66,28 @@ export async function due(
   keys: readonly StoredKey[],
   at: number,
   times: RotationTimes,
-  make: MakeKey,
+  line: Line,
 ): Promise<readonly StoredKey[] | undefined> {
   const last = newest(keys)
-  if (!last || at >= last.activeAt * 1000 + times.rotateEveryMs - times.publishBeforeMs) return rotated(keys, false, at, times, make)
-  const kept = keys.filter((key) => key.retiredAt === undefined || key.retiredAt * 1000 + times.keepForMs > at)
-  return kept.length < keys.length ? kept : undefined
+  if (line.make) {
+    const next = !last || at >= last.activeAt * 1000 + times.rotateEveryMs - times.publishBeforeMs
+    if (next || (line.algorithm ?? last.algorithm) !== last.algorithm) return rotated(keys, false, at, times, line)
+  } else if (last && last.retiredAt === undefined && at >= last.activeAt * 1000 + times.rotateEveryMs) {
+    // Nobody makes its successor any more.
+    const retired = { ...last, retiredAt: last.activeAt + Math.ceil(times.rotateEveryMs / 1000) }
+    const all = keys.map((key) => (key === last ? retired : key))
+    return kept(all, at, times) ?? all
+  }
+  return kept(keys, at, times)
+}
+
+/** Has keys that may sign stay as long as their tokens live, and lets those go that stayed long enough; undefined: as they are. */
+function kept(keys: readonly StoredKey[], at: number, { keepForMs }: RotationTimes): readonly StoredKey[] | undefined {
+  if (!Number.isFinite(keepForMs)) return undefined
+  const keepFor = Math.ceil(keepForMs / 1000)
+  const after = keys.flatMap((key) => {
+    if (key.retiredAt === undefined || key.retiredAt * 1000 > at) return (key.keepFor ?? 0) < keepFor ? [{ ...key, keepFor }] : [key]
+    return (key.retiredAt + (key.keepFor ?? keepFor)) * 1000 > at ? [key] : []
+  })
+  return after.length < keys.length || after.some((key, i) => key !== keys[i]) ? after : undefined
 }

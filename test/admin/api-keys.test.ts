@@ -156,7 +156,7 @@ describe('admin API of API keys', () => {
     assert.equal((await get(`/v1/api-keys/${id}`)).json['last_used_at'], '2027-01-15T08:00:00.000Z')
   })
 
-  it('revokes, again and again, by either way, and records it once', async () => {
+  it('revokes, again and again, by either way, and records each time that it was told', async () => {
     for (const revoke of [
       (id: string) => at.ask(`/v1/api-keys/${id}`, { method: 'DELETE', token }),
       (id: string) => at.ask('/v1/revoke', { method: 'POST', token, body: { level: 'key', target: id } }),
@@ -168,8 +168,12 @@ describe('admin API of API keys', () => {
       assert.deepEqual([shown.json['status'], typeof shown.json['revoked_at']], ['revoked', 'string'])
       const events = (await at.state.audit.tail(1000)).filter(({ target }) => target === id)
       assert.deepEqual(
-        events.map(({ type }) => type),
-        ['api_key_created', 'api_key_revoked'],
+        events.map(({ type, detail }) => [type, detail?.['again']]),
+        [
+          ['api_key_created', undefined],
+          ['api_key_revoked', undefined],
+          ['api_key_revoked', true],
+        ],
       )
     }
     assert.match((await at.ask('/metrics')).text, /postern_tokens_revoked_total\{level="key"\} [1-9]/)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { admitsHost, hostName, hostsOf } from '../../src/admin/hosts.ts'
-import { createLimit, limitKey } from '../../src/admin/limit.ts'
+import { createLimit, limitKey } from '../../src/core/limit.ts'
 import { readinessOf } from '../../src/admin/status.ts'
 
 describe('limit', () => {

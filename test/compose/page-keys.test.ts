@@ -4,8 +4,7 @@ import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, jwtVerify } f
 import { encryptedKeyStore, keyCipher } from '../../src/adapters/key-cipher.ts'
 import { openMemoryState } from '../../src/adapters/memory-state.ts'
 import { createPageKeys, type PageKeys } from '../../src/compose/page-keys.ts'
-import type { KeyStore, StoredKey } from '../../src/core/ports.ts'
-import { Unavailable } from '../../src/core/ports.ts'
+import { type KeyStore, keyVersion, type StoredKey, Unavailable } from '../../src/core/ports.ts'
 import { type KeyRing, openKeyRing } from '../../src/issuer/key-ring.ts'
 import { keySet } from '../../src/issuer/key-set.ts'
 import { createKey, createPageKey, isPageKey, load } from '../../src/issuer/signing-key.ts'
@@ -150,13 +149,13 @@ describe('a set of keys among others', () => {
       ['page:x'],
     )
     assert.equal(await pages.replace([], [key('page:y')]), false)
-    assert.equal(await pages.replace(['a'], [key('page:y')]), false)
-    assert.equal(await pages.replace(['page:x'], [key('page:y')]), true)
+    assert.equal(await pages.replace([keyVersion(key('a'))], [key('page:y')]), false)
+    assert.equal(await pages.replace([keyVersion(key('page:x'))], [key('page:y')]), true)
     assert.deepEqual(
       at().map(({ kid }) => kid),
       ['a', 'page:y'],
     )
-    assert.equal(await others.replace(['a'], [key('a'), key('b')]), true)
+    assert.equal(await others.replace([keyVersion(key('a'))], [key('a'), key('b')]), true)
     assert.deepEqual(
       at()
         .map(({ kid }) => kid)
@@ -166,7 +165,10 @@ describe('a set of keys among others', () => {
   })
   it('loses to whoever changes the others at the same time', async () => {
     const { store, at } = sharedKeys([key('a')])
-    const race = [keySet(store, isPageKey).replace([], [key('page:x')]), keySet(store, (one) => !isPageKey(one)).replace(['a'], [key('b')])]
+    const race = [
+      keySet(store, isPageKey).replace([], [key('page:x')]),
+      keySet(store, (one) => !isPageKey(one)).replace([keyVersion(key('a'))], [key('b')]),
+    ]
     const won = await Promise.all(race)
     assert.equal(won.filter(Boolean).length, 1)
     assert.ok(createPublicKey(at()[0]!.privateKey))

@@ -1,9 +1,10 @@
 import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
-import type { Change, Revocation, RevocationStore, State, StoredKey } from '../../src/core/ports.ts'
+import { type Change, keyVersion, type Revocation, type RevocationStore, type State, type StoredKey } from '../../src/core/ports.ts'
 import { until } from '../support/until.ts'
 import { apiKeysContract } from './api-keys.contract.ts'
+import { recordsContract } from './records.contract.ts'
 
 /** One place where state is kept, that any number of handles may open. */
 export interface Place {
@@ -194,10 +195,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       for (const round of [1, 2]) {
         await sleep(100)
         heard.length = 0
-        await one.keys.replace(
-          (await one.keys.list()).map(({ kid }) => kid),
-          [key(`told-${round}`)],
-        )
+        await one.keys.replace((await one.keys.list()).map(keyVersion), [key(`told-${round}`)])
         await until('keys', () => heard.some(({ kind }) => kind === 'keys'), soon)
       }
     })
@@ -325,11 +323,50 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       const [kept] = await handles[0].keys.list()
       equal(kept?.kid, `k${won.indexOf(true)}`)
       equal(await handles[1].keys.replace(['k-none'], []), false)
-      equal(await handles[1].keys.replace([kept!.kid, kept!.kid], [{ ...kept!, retiredAt: 9 }, key('next')]), true)
+      const seen = keyVersion(kept!)
+      equal(await handles[1].keys.replace([seen, seen], [{ ...kept!, retiredAt: 9 }, key('next')]), true)
       deepEqual(
         await handles[2].keys.list(),
         [{ ...kept!, retiredAt: 9 }, key('next')].sort((a, b) => (a.kid < b.kid ? -1 : 1)),
       )
+    })
+
+    it('keeps all that is said of a key, of every algorithm', async () => {
+      const { keys } = await open('key-kinds')
+      const all = [
+        { ...key('a', 'EdDSA'), retiredAt: 2_000_000_000, keepFor: 86_460 },
+        { ...key('b', 'ES256'), keepFor: 31_622_460 },
+        key('rs256:c', 'RS256'),
+      ]
+      equal(await keys.replace([], all), true)
+      deepEqual(await keys.list(), all)
+      equal(await keys.replace(all.map(keyVersion), all.slice(1)), true)
+      deepEqual(await keys.list(), all.slice(1))
+    })
+
+    it('lets nobody replace keys that changed since they saw them, though their ids are the same', async () => {
+      const [one, two] = [await open('key-times'), await open('key-times')]
+      const waiting = { ...key('k'), activeAt: 2_000_000_000 }
+      equal(await one.keys.replace([], [waiting]), true)
+      const seen = (await two.keys.list()).map(keyVersion)
+      const begun = { ...waiting, activeAt: 1_900_000_000 }
+      equal(await one.keys.replace(seen, [begun]), true)
+      equal(await two.keys.replace(seen, [{ ...waiting, retiredAt: 2_100_000_000 }]), false)
+      deepEqual(await two.keys.list(), [begun])
+      for (const later of [
+        { ...begun, retiredAt: 2_000_000_000 },
+        { ...begun, retiredAt: 2_000_000_000, keepFor: 60 },
+      ]) {
+        const before = (await one.keys.list()).map(keyVersion)
+        equal(await one.keys.replace(before, [later]), true)
+        equal(await two.keys.replace(before, [begun]), false)
+        deepEqual(await two.keys.list(), [later])
+      }
+      const before = (await one.keys.list()).map(keyVersion)
+      const race = Array.from({ length: 10 }, (_, i) => (i % 2 ? one : two).keys.replace(before, [{ ...begun, activeAt: 1_900_000_001 + i }]))
+      const won = await Promise.all(race)
+      equal(won.filter(Boolean).length, 1)
+      deepEqual(await one.keys.list(), [{ ...begun, activeAt: 1_900_000_001 + won.indexOf(true) }])
     })
 
     it('lets a proof be claimed once, by whichever handle', async () => {
@@ -377,6 +414,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
     })
 
     apiKeysContract(open)
+    recordsContract(open)
 
     it('keeps the order of the audit trail, appended or committed', async () => {
       const { audit } = await open('audit')

@@ -1,4 +1,4 @@
-import type { Change, ChangeFeed, KeyStore, StoredKey } from '../../src/core/ports.ts'
+import { type Change, type ChangeFeed, type KeyStore, keyVersion, type StoredKey } from '../../src/core/ports.ts'
 
 export interface SharedKeys {
   readonly store: KeyStore
@@ -27,14 +27,7 @@ export function sharedKeys(keys: readonly StoredKey[] = []): SharedKeys {
       },
       replace: async (seen, next) => {
         await later()
-        if (
-          [...seen].sort().join() !==
-          stored
-            .map((key) => key.kid)
-            .sort()
-            .join()
-        )
-          return false
+        if ([...seen].sort().join() !== stored.map(keyVersion).sort().join()) return false
         stored = next
         for (const listener of listeners) listener({ kind: 'keys' })
         return true

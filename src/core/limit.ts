@@ -1,9 +1,11 @@
-import { isIPv6 } from 'node:net'
-
 /** A token bucket for each address. */
 export interface Limit {
   /** @returns 0 where it may go on, else the seconds after which to try again */
   readonly take: (address: string) => number
+  /** As `take`, and takes nothing: for what is counted only once it has failed. */
+  readonly wait: (address: string) => number
+  /** Takes a token even where none is left, so that those who fail many times at once wait for all of them; a minute at most. */
+  readonly spend: (address: string) => void
 }
 
 /** An IPv6 host has a /64 of addresses to itself: it counts as one. */
@@ -11,7 +13,7 @@ export function limitKey(address: string): string {
   if (address === '') return 'local'
   const v4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (v4) return v4[1]!
-  if (!isIPv6(address)) return address
+  if (!address.includes(':')) return address
   const [head = '', tail] = address.toLowerCase().split('::')
   const parts = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
@@ -21,6 +23,9 @@ export function limitKey(address: string): string {
   }
   return parts.slice(0, 4).join(':')
 }
+
+/** Seconds that a bucket can be in debt. */
+const mostDebt = 60
 
 /**
  * @param perSecond tokens that come back in a second
@@ -32,23 +37,36 @@ export function createLimit(perSecond: number, burst: number, clock: () => numbe
   const buckets = new Map<string, { left: number; at: number }>()
   const refill = (bucket: { left: number; at: number }, now: number): number =>
     Math.min(burst, bucket.left + ((now - bucket.at) / 1000) * perSecond)
+  const seconds = (left: number): number => (left < 1 ? Math.max(1, Math.ceil((1 - left) / perSecond)) : 0)
 
   const forget = (now: number): void => {
     for (const [key, bucket] of buckets) if (refill(bucket, now) >= burst) buckets.delete(key)
     while (buckets.size >= most) buckets.delete(buckets.keys().next().value!)
   }
+  const bucketOf = (address: string) => {
+    const now = clock()
+    const known = buckets.get(address)
+    if (known === undefined && buckets.size >= most) forget(now)
+    const bucket = known ?? { left: burst, at: now }
+    bucket.left = refill(bucket, now)
+    bucket.at = now
+    buckets.set(address, bucket)
+    return bucket
+  }
   return {
     take(address) {
-      const now = clock()
+      const bucket = bucketOf(address)
+      const wait = seconds(bucket.left)
+      if (wait === 0) bucket.left -= 1
+      return wait
+    },
+    wait(address) {
       const known = buckets.get(address)
-      if (known === undefined && buckets.size >= most) forget(now)
-      const bucket = known ?? { left: burst, at: now }
-      bucket.left = refill(bucket, now)
-      bucket.at = now
-      buckets.set(address, bucket)
-      if (bucket.left < 1) return Math.max(1, Math.ceil((1 - bucket.left) / perSecond))
-      bucket.left -= 1
-      return 0
+      return known ? seconds(refill(known, clock())) : 0
+    },
+    spend(address) {
+      const bucket = bucketOf(address)
+      bucket.left = Math.max(bucket.left - 1, -mostDebt * perSecond)
     },
   }
 }
