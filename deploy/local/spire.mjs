@@ -25,7 +25,15 @@ export async function ensureSpire() {
   if (found && (await bothAnswer(programs(dirname(found))))) return programs(dirname(found))
   const go = which('go')
   if (go === undefined)
-    return { reason: 'SPIRE is built by Go 1.25 or newer, and go is not on PATH (or set POSTERN_SPIRE to a folder with spire-server and spire-agent)' }
+    return {
+      reason:
+        'SPIRE is built by Go 1.25 or newer, and go is not on PATH (or set POSTERN_SPIRE to a folder with spire-server and spire-agent)',
+    }
+  if (which('cc') === undefined)
+    return {
+      reason:
+        'SPIRE is built with a C compiler, and cc is not on PATH (or set POSTERN_SPIRE to a folder with spire-server and spire-agent)',
+    }
   const folder = await once(`spire-${version}`, `building SPIRE ${version} (Go): about ten minutes`, (scratch) => build(go, scratch))
   const built = programs(folder)
   if (!isExecutable(built.server) || !isExecutable(built.agent))
@@ -41,13 +49,15 @@ const bothAnswer = async ({ server, agent }) => (await answers(server, '--versio
 
 /** @param {string} go @param {string} scratch */
 async function build(go, scratch) {
-  // Without cgo it keeps its records in a SQLite written in Go.
-  const env = { GOWORK: 'off', GOFLAGS: '', CGO_ENABLED: '0' }
+  const env = { GOWORK: 'off', GOFLAGS: '' }
   const sources = await goSources(go, `${source}@v${version}`, scratch, env)
   rmSync(join(sources, 'vendor'), { recursive: true, force: true })
-  const flags = ['-mod=mod', '-buildvcs=false', '-trimpath', '-p=1', '-ldflags', '-s -w']
-  for (const name of ['spire-server', 'spire-agent']) {
-    await run(go, ['build', ...flags, '-o', `../${name}`, `./cmd/${name}`], { cwd: sources, env, limit: buildTime })
-  }
+  const flags = ['-mod=mod', '-buildvcs=false', '-trimpath', '-p=1', '-ldflags', `-s -w -X ${source}/pkg/common/version.gittag=${version}`]
+  /** @param {string} name @param {'0' | '1'} cgo */
+  const compile = (name, cgo) =>
+    run(go, ['build', ...flags, '-o', `../${name}`, `./cmd/${name}`], { cwd: sources, env: { ...env, CGO_ENABLED: cgo }, limit: buildTime })
+  // The server's SQLite is written in C.
+  await compile('spire-server', '1')
+  await compile('spire-agent', '0')
   rmSync(sources, { recursive: true })
 }

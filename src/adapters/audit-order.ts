@@ -1,16 +1,10 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 
-/**
- * Decisions are kept apart from all other events, and bounded: anybody can cause a denial, and must not be able to push
- * out what administrators did.
- */
-export const isDecision = ({ type }: AuditEvent): boolean => type === 'decision'
-
 /** RFC 3339 in UTC and UUIDv7 both sort as text. */
 const before = (a: AuditEvent, b: AuditEvent): boolean => (a.time === b.time ? a.id < b.id : a.time < b.time)
 
 /**
- * Joins the two halves of a trail, by time and id; each half keeps the order in which it was written. Of events with the
+ * Joins the two logs of a trail, by time and id; each keeps the order in which it was written. Of events with the
  * same id the first counts: a batch whose answer was lost may be written again.
  * @param limit the newest so many are returned, newest last
  */

@@ -1,13 +1,12 @@
 import type { AuditEvent } from '../core/audit-event.ts'
 import { type AuditSink, Unavailable } from '../core/ports.ts'
-import { isDecision } from './audit-order.ts'
 import { createIds } from './ids.ts'
 
 export interface AuditQueueOptions {
   readonly realm: string
   /** Makes a batch durable, in order. An event may come twice where an answer was lost. @throws {Unavailable} */
   readonly write: (events: readonly AuditEvent[]) => Promise<void>
-  /** Decisions, and as many other events, kept while they cannot be written. */
+  /** Events kept while they cannot be written. */
   readonly limit?: number
   /** Milliseconds that an event waits for company. */
   readonly gatherMs?: number
@@ -15,7 +14,7 @@ export interface AuditQueueOptions {
   readonly retryMs?: number
 }
 
-/** The queue before the audit trail. */
+/** The queue before one log of the audit trail: each log has its own, so that a flood of decisions leaves room for what administrators do. */
 export interface AuditQueue extends Pick<AuditSink, 'append' | 'commit'> {
   /** Writes what is queued; resolves when there is nothing left or writing failed. */
   readonly flush: () => Promise<void>
@@ -45,8 +44,6 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
   const { realm, write, limit = 10_000, gatherMs = 200, retryMs = 1000 } = options
   const nextId = createIds()
   let queue: Entry[] = []
-  /** Of the queue, how many are decisions: a flood of them must leave room for what administrators do. */
-  let decisions = 0
   let dropped = 0
   let timer: NodeJS.Timeout | undefined
   let draining: Promise<void> | undefined
@@ -61,18 +58,13 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
     timer.unref()
   }
 
-  const isFull = (event: AuditEvent) => (isDecision(event) ? decisions : queue.length - decisions) >= limit
-  const push = (entry: Entry) => {
-    queue.push(entry)
-    if (isDecision(entry.event)) decisions += 1
-  }
-  const decisionsIn = (entries: readonly Entry[]) => entries.reduce((sum, { event }) => sum + (isDecision(event) ? 1 : 0), 0)
+  const isFull = () => queue.length >= limit
 
   const reportDropped = () => {
     if (dropped === 0) return
     const detail = { aggregate: true, dropped }
     const time = new Date().toISOString()
-    push({ event: { id: nextId(), time, type: 'decision', outcome: 'failure', realm, reason: 'audit_overflow', detail } })
+    queue.push({ event: { id: nextId(), time, type: 'decision', outcome: 'failure', realm, reason: 'audit_overflow', detail } })
     dropped = 0
   }
 
@@ -87,12 +79,10 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
         const failed = queue
         // Who waits is told now, and its event must not turn up later as if it had happened.
         queue = failed.filter(({ waiter }) => waiter === undefined)
-        decisions = decisionsIn(queue)
         for (const { waiter } of failed) waiter?.reject(failure)
         return false
       }
       queue.splice(0, batch.length)
-      decisions -= decisionsIn(batch)
       for (const { waiter } of batch) waiter?.resolve()
       reportDropped()
     }
@@ -111,15 +101,15 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
 
   return {
     append: (event) => {
-      if (closed || isFull(event)) dropped += 1
-      else push({ event })
+      if (closed || isFull()) dropped += 1
+      else queue.push({ event })
       schedule(gatherMs)
     },
     commit: (event) => {
       if (closed) return Promise.reject(new Unavailable('the audit trail is closed'))
-      if (isFull(event)) return Promise.reject(new Unavailable(`the audit trail has ${limit} events that could not be written yet`))
+      if (isFull()) return Promise.reject(new Unavailable(`the audit trail has ${limit} events that could not be written yet`))
       return new Promise<void>((resolve, reject) => {
-        push({ event, waiter: { resolve, reject } })
+        queue.push({ event, waiter: { resolve, reject } })
         void flush()
       })
     },

@@ -68,6 +68,8 @@ export interface Jwks extends VerificationKeys {
   readonly close: () => void
 }
 
+/** A key set has a type of its own (RFC 7517, section 8.5.2), and the API server of Kubernetes gives it as no other. */
+const accept = 'application/json, application/jwk-set+json'
 const firstRetryMs = 500
 const longestRetryMs = 30_000
 // What setTimeout can hold; beyond it fires at once.
@@ -99,7 +101,7 @@ export function openJwks(options: JwksOptions): Jwks {
   /** @param trusted whether the policy itself names the URL, or it lies beside the issuer: only there the token goes */
   const get = (url: string, reason: FetchFault, trusted: boolean): Promise<string> =>
     bodyOf(url, reason, async () =>
-      http.call(url, options.token && trusted ? { headers: { authorization: `Bearer ${options.token()}` } } : {}),
+      http.call(url, { headers: { accept, ...(options.token && trusted && { authorization: `Bearer ${options.token()}` }) } }),
     )
 
   const keySetUri = async (): Promise<string> => {

@@ -1,17 +1,15 @@
-import type { AuditEvent } from '../core/audit-event.ts'
 import type { Labels } from '../core/ownership.ts'
 import type { ReplayStore, Revocation, State, StoredKey } from '../core/ports.ts'
 import type { RecordStore } from '../core/record-store.ts'
-import { isDecision, newestOf } from './audit-order.ts'
+import { createAuditState } from './audit-state.ts'
 import { type Changes, createChanges } from './changes.ts'
 import { createMemoryApiKeys, type MemoryApiKeys, memoryApiKeys } from './memory-api-keys.ts'
+import { createMemoryAudit, type MemoryAudit, memoryAudit } from './memory-audit.ts'
 import { memoryRecords } from './memory-records.ts'
 import { memoryReplays } from './memory-replays.ts'
 import { sameKeys } from './same-keys.ts'
 import { checkRealm } from './state-refused.ts'
 
-/** Decisions, and other events, that are kept before the oldest of their sort are forgotten. */
-const eventsKept = 10_000
 /** Revocations told at a time. */
 const pageSize = 1000
 
@@ -28,7 +26,7 @@ interface Realm {
   readonly secrets: Map<string, string>
   readonly records: RecordStore
   readonly apiKeys: MemoryApiKeys
-  readonly audit: { readonly decisions: AuditEvent[]; readonly others: AuditEvent[] }
+  readonly audit: MemoryAudit
   readonly changes: Changes
 }
 
@@ -65,7 +63,7 @@ export function createMemoryStore(): MemoryStore {
         secrets: new Map(),
         records: memoryRecords(),
         apiKeys: createMemoryApiKeys(),
-        audit: { decisions: [], others: [] },
+        audit: createMemoryAudit(),
         changes: createChanges(),
       }
       realms.set(name, made)
@@ -78,6 +76,10 @@ export interface MemoryStateOptions {
   readonly realm: string
   /** Absent: a store of its own. */
   readonly store?: MemoryStore
+  /** Of this program, for the audit trail. */
+  readonly version?: string | undefined
+  /** Of the audit trail; milliseconds since the epoch. */
+  readonly clock?: () => number
 }
 
 /** State of one process: one worker, one replica, nothing survives. @throws {StateRefused} for a bad realm */
@@ -88,11 +90,8 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
   const keyOf = (resource: string, id: string) => `${resource}:${id}`
   const subscriptions = new Set<() => void>()
 
-  const appendEvent = (event: AuditEvent) => {
-    const ring = isDecision(event) ? realm.audit.decisions : realm.audit.others
-    ring.push(event)
-    if (ring.length > eventsKept) ring.splice(0, ring.length - eventsKept)
-  }
+  const { version, clock } = options
+  const audit = createAuditState({ store: memoryAudit(realm.audit), realm: options.realm, version, clock })
 
   return {
     kind: 'memory',
@@ -154,11 +153,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
       },
     },
     records: realm.records,
-    audit: {
-      append: appendEvent,
-      commit: async (event) => appendEvent(event),
-      tail: async (limit) => newestOf(realm.audit.decisions, realm.audit.others, limit),
-    },
+    audit,
     feed: {
       subscribe: (listener) => {
         const end = realm.changes.subscribe(listener)
@@ -172,6 +167,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
     },
     fault: () => undefined,
     close: async () => {
+      await audit.close()
       for (const end of subscriptions) end()
       subscriptions.clear()
     },

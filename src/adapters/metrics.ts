@@ -1,4 +1,5 @@
 import { Registry } from 'prom-client'
+import { revocationLevels } from '../core/ports.ts'
 import type { DenyReason } from '../core/reasons.ts'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
 import { createRuntimeMetrics } from './metrics-runtime.ts'
@@ -17,6 +18,8 @@ export interface MetricSources {
   readonly stateUp?: () => boolean
   /** Known here; undefined where no validator admits any. */
   readonly apiKeys?: () => number | undefined
+  /** Registered, and heard of in time, when it was counted last; undefined where there is no broker. */
+  readonly activeAgents?: () => number | undefined
   /** Checks between request and answer now. */
   readonly inFlight?: () => number
   /** Processes that answer checks, and how often one was replaced; undefined in a process that is one of several. */
@@ -32,6 +35,11 @@ export interface Metrics extends CheckMetrics {
   readonly tokenIssued: (scopes: readonly string[]) => void
   readonly tokenRevoked: (level: string) => void
   readonly adminAuth: (status: 'success' | 'denied' | 'limited') => void
+  /** An agent asked to be let in. */
+  readonly registration: (status: 'success' | 'failure') => void
+  readonly launchTokenCreated: () => void
+  /** A token or a nonce was refused by its times alone. */
+  readonly clockSkew: () => void
   /** A validator rejected a credential; `validator` is empty where all abstained. */
   readonly rejection: (validator: string, reason: DenyReason) => void
   /** An HTTP request to the admin or issuer listener; `endpoint` is a template, never a path. */
@@ -79,12 +87,15 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   const reloads = new CountByLabel('outcome', ['success', 'refused'])
   const issued = new CountByLabel('scope')
-  const revoked = new CountByLabel('level', ['token', 'subject', 'key'])
+  const revoked = new CountByLabel('level', [...revocationLevels, 'key'])
   const logins = new CountByLabel('status', ['success', 'denied', 'limited'])
+  const registrations = new CountByLabel('status', ['success', 'failure'])
   const faults = new CountByLabel('where')
   const rejections = new CountByLabels(['validator', 'reason'])
   const endpoints = new Map<string, Durations>()
   const policies = new Map<string, string>()
+  let launches = 0
+  let skews = 0
   let overloads = 0
   let undecodables = 0
   let silences = 0
@@ -104,6 +115,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
   counter('postern_tokens_issued_total', 'Tokens minted, by action and resource of their scopes', () => issued.values())
   counter('postern_tokens_revoked_total', 'Revocations by level', () => revoked.values())
   counter('postern_admin_auth_total', 'Admin logins by what became of them', () => logins.values())
+  counter('postern_registrations_total', 'Attempts of agents to be let in', () => registrations.values())
+  counter('postern_launch_tokens_created_total', 'Launch tokens made', () => single(launches))
+  counter('postern_clock_skew_total', 'Tokens and challenges refused by the broker whose times alone were wrong', () => single(skews))
   counter('postern_rejections_total', 'Credentials that a validator rejected, by its name and reason; no name: none admitted it', () =>
     rejections.values(),
   )
@@ -116,6 +130,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   gauge('postern_state_up', 'Whether state answers', () => single(sources.stateUp && (sources.stateUp() ? 1 : 0)), 'min')
   const apiKeys = 'API keys known here, revoked and expired ones of the last 90 days among them'
   gauge('postern_api_keys', apiKeys, () => single(sources.apiKeys?.()), 'max')
+  gauge('postern_active_agents', 'Agents registered, and heard of in time', () => single(sources.activeAgents?.()), 'first')
   const feedAge = (): Value[] => {
     const age = sources.feedAgeMs?.()
     return single(age === undefined ? undefined : Number.isFinite(age) ? Math.max(0, age) / 1000 : 0)
@@ -156,6 +171,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     tokenRevoked: (level) => revoked.add(level),
     adminAuth: (status) => logins.add(status),
+    registration: (status) => registrations.add(status),
+    launchTokenCreated: () => void launches++,
+    clockSkew: () => void skews++,
     rejection: (validator, reason) => rejections.add(validator, reason),
     request: (endpoint, seconds) => {
       const key = endpoints.has(endpoint) || endpoints.size < mostEndpoints ? endpoint : 'other'

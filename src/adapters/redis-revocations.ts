@@ -20,6 +20,9 @@ function toStored([, fields]: Entry) {
   return level === undefined || target === undefined ? undefined : { level, target, at, until }
 }
 
+/** Tells an entry from another of the same id. */
+const spelled = ([, fields]: Entry): string => JSON.stringify(fields)
+
 /** Revocations in Redis. */
 export interface RedisRevocations extends RevocationStore {
   /** The stream may be another than before: cursors that were given out so far are good for nothing. */
@@ -50,6 +53,19 @@ export function redisRevocations(
   let epoch = 0
   let sweptAt = performance.now()
 
+  /**
+   * Where to go on after a cursor. One that was given out before the stream may have become another is good where the entry is
+   * still there as it was read: what stands before an entry of a stream never changes, and what comes after it has a higher id.
+   * To read a million entries anew after each broken connection would take longer than checks may go without news.
+   */
+  async function startOf(cursor: string | undefined): Promise<{ readonly id: string; readonly told: string } | undefined> {
+    const [, given, id, told] = /^(\d+) (\S+) (.*)$/s.exec(cursor ?? '') ?? []
+    if (id === undefined || told === undefined) return undefined
+    if (given === String(epoch)) return { id, told }
+    const [entry] = (await link.run((redis) => redis.xrange(key, id, id))) as Entry[]
+    return entry !== undefined && spelled(entry) === told ? { id, told } : undefined
+  }
+
   async function page(after: string | undefined) {
     const start = after === undefined ? '-' : `(${after}`
     const found = (await link.run((redis) => redis.xrange(key, start, '+', 'COUNT', pageSize))) as Entry[]
@@ -65,20 +81,20 @@ export function redisRevocations(
     }
     // Best effort: what stays is come across again.
     if (expired.length > 0) link.run((redis) => redis.xdel(key, ...expired)).catch(() => {})
-    return { entries, last: found.at(-1)?.[0] ?? after, more: found.length === pageSize }
+    return { entries, last: found.at(-1), more: found.length === pageSize }
   }
 
   /** Reads everything, for nothing but what has expired. */
   async function sweep(): Promise<void> {
     let read = await page(undefined)
-    while (read.more) read = await page(read.last)
+    while (read.more) read = await page(read.last?.[0])
   }
 
   return {
     list: async (after) => {
       const begun = epoch
-      const [known, id] = after?.split(' ') ?? []
-      const { entries, last, more } = await page(known === String(begun) ? id : undefined).catch((error: unknown) => {
+      const start = await startOf(after)
+      const { entries, last, more } = await page(start?.id).catch((error: unknown) => {
         if (error instanceof UnknownLevel) failing(error.message)
         throw error
       })
@@ -87,7 +103,10 @@ export function redisRevocations(
         sweptAt = performance.now()
         sweep().catch(() => {})
       }
-      return { entries, cursor: last === undefined ? String(begun) : `${begun} ${last}`, more }
+      const reached = last === undefined ? start : { id: last[0], told: spelled(last) }
+      // What was read while one session followed another may be of two streams.
+      const cursor = reached === undefined || epoch !== begun ? String(begun) : `${begun} ${reached.id} ${reached.told}`
+      return { entries, cursor, more }
     },
     append: async (revocation) => {
       const { target, at, until } = revocation

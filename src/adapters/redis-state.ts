@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { State } from '../core/ports.ts'
+import { createAuditState } from './audit-state.ts'
 import { createChanges } from './changes.ts'
 import { redisApiKeys } from './redis-api-keys.ts'
 import { redisAudit } from './redis-audit.ts'
@@ -20,8 +21,8 @@ export interface RedisStateOptions {
   readonly realm: string
   /** Told when Redis begins to fail, and with undefined when it answers again. */
   readonly onFault?: (fault: string | undefined) => void
-  /** Decisions of the audit trail that are kept, about; absent: 1,000,000. */
-  readonly decisionsKept?: number
+  /** Of this program, for the audit trail. */
+  readonly version?: string | undefined
   /** Told when what is known of how Redis keeps what is written changes. */
   readonly onDurability?: (report: DurabilityReport) => void
 }
@@ -79,7 +80,7 @@ export async function openRedisState(options: RedisStateOptions): Promise<RedisS
   const labels = redisLabels(link, realm, (resource, id) => changes.tell({ kind: 'label', source: undefined, resource, id }))
   const revocations = redisRevocations(link, revocationsKey, undefined, (fault) => onFault?.(link.fault() ?? fault))
   const apiKeys = redisApiKeys(link, apiKeysKey, `${apiKeysKey}:used`)
-  const audit = redisAudit({ link, realm, decisionsKept: options.decisionsKept })
+  const audit = createAuditState({ store: redisAudit(link, realm), realm, version: options.version })
 
   const durability = watchDurability(link, options.onDurability)
   const confirmation: Confirmation = createConfirmation(place, `postern:${realm}:confirmed`)
@@ -111,7 +112,7 @@ export async function openRedisState(options: RedisStateOptions): Promise<RedisS
     replays: redisReplays(link, realm),
     secrets: { shared: confirm(redisSecrets(link, realm).shared) },
     records: { ...records, write: confirm(records.write), remove: confirm(records.remove) },
-    audit: { ...audit, commit: confirm(audit.commit) },
+    audit: { ...audit, commit: confirm(audit.commit), commitTo: confirm(audit.commitTo) },
     durability: durability.report,
     feed: { subscribe: changes.subscribe, heardAt: link.heardAt },
     fault: () => link.fault() ?? revocations.fault(),

@@ -2,6 +2,7 @@ import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync } from
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { systemCode } from '../core/system-code.ts'
+import { refuseDamaged } from './sqlite-integrity.ts'
 import { StateRefused } from './state-refused.ts'
 
 /** Marks a file as ours (`PRAGMA application_id`): "pstn". */
@@ -142,26 +143,36 @@ function refusal(path: string, error: unknown): StateRefused {
   if (code === 11 || code === 26)
     return new StateRefused(`state file ${path} is damaged or no SQLite database: restore it from a backup, or move it away to begin anew`)
   if (code === 5 || code === 6) return new StateRefused(`state file ${path} is locked by another process that does not let go of it`)
-  if (code === 8) return new StateRefused(`state file ${path} is on a read-only file system: expected one that can be written`)
+  if (code === 8) return new StateRefused(`state file ${path} is read-only: expected a file, a folder and a file system that can be written`)
   if (code === 13) return new StateRefused(`state file ${path} cannot be written: the disk is full`)
+  if (code === 10)
+    return new StateRefused(`state file ${path} cannot be read or written: expected a disk that works and has room, for -wal and -shm too`)
+  if (code === 14)
+    return new StateRefused(`state file ${path}: expected a folder in which this user may make files, for -wal and -shm stand beside it`)
   return new StateRefused(`state file ${path} cannot be used (SQLite ${code ?? systemCode(error)})`)
 }
 
 const pragma = (database: DatabaseSync, name: string): unknown => database.prepare(`PRAGMA ${name}`).get()?.[name]
 
+/** @returns the version of a file that is ours, or is new @throws {StateRefused} for any other */
+function versionOf(database: DatabaseSync, path: string): number {
+  const version = pragma(database, 'user_version')
+  const application = pragma(database, 'application_id')
+  const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count']
+  if (application !== applicationId && (tables !== 0 || application !== 0))
+    throw new StateRefused(`state file ${path} is a database of something else: name a file of our own`)
+  if (typeof version !== 'number' || version > schemaVersion)
+    throw new StateRefused(
+      `state file ${path} has schema version ${version}, and this program knows ${schemaVersion}: run the newer program that wrote it`,
+    )
+  return version
+}
+
 function migrate(database: DatabaseSync, path: string): void {
   // Immediate: of several processes that start at once, one makes the tables and the others find them.
   database.exec('BEGIN IMMEDIATE')
   try {
-    const version = pragma(database, 'user_version')
-    const application = pragma(database, 'application_id')
-    const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count']
-    if (application !== applicationId && tables !== 0)
-      throw new StateRefused(`state file ${path} is a database of something else: name a file of our own`)
-    if (typeof version !== 'number' || version > schemaVersion)
-      throw new StateRefused(
-        `state file ${path} has schema version ${version}, and this program knows ${schemaVersion}: run the newer program that wrote it`,
-      )
+    const version = versionOf(database, path)
     for (const step of steps.slice(version)) database.exec(step)
     if (version < schemaVersion) database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`)
     database.exec('COMMIT')
@@ -174,14 +185,18 @@ function migrate(database: DatabaseSync, path: string): void {
 /**
  * Opens the database, and makes its tables where it is new.
  * @param timeout milliseconds to wait for another writer (`busy_timeout`)
+ * @param looked whether somebody has looked already at whether the file is damaged
  * @throws {StateRefused} for a file that cannot be written, is read by others, damaged, foreign or of a newer schema
  */
-export function openDatabase(path: string, timeout: number): DatabaseSync {
+export function openDatabase(path: string, timeout: number, looked = false): DatabaseSync {
   makePrivate(path)
   let database: DatabaseSync | undefined
   try {
     // Setting up may wait for another process that does the same; what runs later waits only `timeout`.
     database = new DatabaseSync(path, { timeout: 5000 })
+    // Before anything is written: a file that is refused stays as it is.
+    versionOf(database, path)
+    if (!looked) refuseDamaged(database, path)
     database.exec('PRAGMA journal_mode = WAL')
     // In WAL, FULL syncs each commit: what was acknowledged survives a loss of power.
     database.exec('PRAGMA synchronous = FULL')

@@ -1,8 +1,7 @@
-import type { AuditEvent } from '../core/audit-event.ts'
 import { type LabelRecord, type Revocation, type State, Unavailable } from '../core/ports.ts'
-import { newestOf } from './audit-order.ts'
-import { createAuditQueue } from './audit-queue.ts'
+import { createAuditState } from './audit-state.ts'
 import { sqliteApiKeys } from './sqlite-api-keys.ts'
+import { sqliteAudit } from './sqlite-audit.ts'
 import { openSqliteFeed } from './sqlite-feed.ts'
 import { openDatabase } from './sqlite-file.ts'
 import { storedKey } from './sqlite-keys.ts'
@@ -17,14 +16,14 @@ export interface SqliteStateOptions {
   readonly realm: string
   /** Told when state begins to fail, and with undefined when it answers again. */
   readonly onFault?: (fault: string | undefined) => void
-  /** Decisions of the audit trail that are kept, about; absent: 1,000,000. */
-  readonly decisionsKept?: number
+  /** Of this program, for the audit trail. */
+  readonly version?: string | undefined
 }
 
 /** Milliseconds that a read on the checking thread may wait for a lock (WAL readers wait for nobody but recovery). */
 const readTimeout = 50
 /** Writes that no near copy knows of. */
-const untold: ReadonlySet<Write['kind']> = new Set(['audit', 'api-keys-used', 'claim', 'record', 'record-remove'])
+const untold: ReadonlySet<Write['kind']> = new Set(['audit', 'audit-cut', 'api-keys-used', 'claim', 'record', 'record-remove'])
 /** Revocations read at a time, in the thread that checks: about two milliseconds. */
 const pageSize = 1000
 
@@ -46,10 +45,10 @@ const revocation = ({ level, target, at, until }: Record<string, unknown>): Revo
  * @throws {StateRefused} where the file cannot be used
  */
 export async function openSqliteState(options: SqliteStateOptions): Promise<State> {
-  const { path, realm, onFault, decisionsKept = 1_000_000 } = options
+  const { path, realm, onFault, version } = options
   checkRealm(realm)
   const database = openDatabase(path, readTimeout)
-  const writer = openSqliteWriter(path, realm, decisionsKept)
+  const writer = openSqliteWriter(path, realm)
   const readLabels = database.prepare('SELECT labels FROM labels WHERE realm = ? AND resource = ? AND id = ?')
   const listRevocations = database.prepare(
     // The + keeps the index by `until` out of it, which would mean to look at every entry.
@@ -57,15 +56,6 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
   )
   const listKeys = database.prepare('SELECT * FROM keys WHERE realm = ? ORDER BY created_at, kid')
   const readSecret = database.prepare('SELECT value FROM secrets WHERE realm = ? AND name = ?')
-  const tailOf = (table: 'audit' | 'audit_decisions') => {
-    const statement = database.prepare(`SELECT event FROM ${table} WHERE realm = ? ORDER BY seq DESC LIMIT ?`)
-    return (limit: number) =>
-      statement
-        .all(realm, limit)
-        .map(({ event }) => JSON.parse(String(event)) as AuditEvent)
-        .reverse()
-  }
-  const [tailDecisions, tailOthers] = [tailOf('audit_decisions'), tailOf('audit')]
 
   const faults: { read?: string | undefined; write?: string | undefined; revocations?: string | undefined } = {}
   const fault = () => faults.read ?? faults.write ?? faults.revocations
@@ -104,7 +94,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     }
   }
 
-  const audit = createAuditQueue({ realm, write: async (events) => void (await write({ kind: 'audit', events })) })
+  const audit = createAuditState({ store: sqliteAudit({ database, realm, read, write }), realm, version })
 
   return {
     kind: 'file',
@@ -143,14 +133,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       },
     },
     records: sqliteRecords({ database, realm, read, write }),
-    audit: {
-      append: audit.append,
-      commit: audit.commit,
-      tail: async (limit) => {
-        await audit.flush()
-        return read(() => newestOf(tailDecisions(limit), tailOthers(limit), limit))
-      },
-    },
+    audit,
     feed: { subscribe: feed.subscribe, heardAt: feed.heardAt },
     fault,
     close: async () => {

@@ -15,7 +15,6 @@ interface Place {
   readonly postern: 'sqlite-writer'
   readonly path: string
   readonly realm: string
-  readonly decisionsKept: number
 }
 
 /** The thread that writes. */
@@ -29,14 +28,14 @@ export interface SqliteWriter {
  * A thread of its own for writes: each waits for the disk, and the thread that checks requests must not.
  * It starts with the first write, and again after it died.
  */
-export function openSqliteWriter(path: string, realm: string, decisionsKept: number): SqliteWriter {
+export function openSqliteWriter(path: string, realm: string): SqliteWriter {
   const waiting = new Map<number, { resolve: (result: boolean) => void; reject: (error: Unavailable) => void }>()
   let worker: Worker | undefined
   let asked = 0
   let closed = false
 
   const start = (): Worker => {
-    const place: Place = { postern: 'sqlite-writer', path, realm, decisionsKept }
+    const place: Place = { postern: 'sqlite-writer', path, realm }
     // Flags of the main thread's start (such as --input-type) would end this one.
     const made = new Worker(new URL(import.meta.url), { workerData: place, execArgv: [] })
     made.on('message', (answer: Answer) => {
@@ -88,13 +87,13 @@ const failure = (error: unknown): string => {
 }
 
 /** The other side: inside the thread. */
-function serve(port: NonNullable<typeof parentPort>, { path, realm, decisionsKept }: Place): void {
+function serve(port: NonNullable<typeof parentPort>, { path, realm }: Place): void {
   let run: ReturnType<typeof prepareWrites> | undefined
   port.on('message', ({ number, write }: Asked) => {
     let answer: Answer
     try {
       // In the try: where the file cannot be opened now, the next write finds out whether it can then.
-      run ??= prepareWrites(openDatabase(path, 5000), realm, decisionsKept)
+      run ??= prepareWrites(openDatabase(path, 5000, true), realm)
       answer = { number, result: run(write) }
     } catch (error) {
       answer = { number, failed: failure(error) }

@@ -1,8 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { AuditEvent } from '../core/audit-event.ts'
 import { type ApiKeyRecord, apiKeyKept, type Revocation, type StoredKey } from '../core/ports.ts'
-import { isDecision } from './audit-order.ts'
 import { sameKeys } from './same-keys.ts'
+import { type AuditWrite, prepareAuditWrites } from './sqlite-audit.ts'
 import { storedKey } from './sqlite-keys.ts'
 import { prepareRecordWrites, type RecordWrite } from './sqlite-record-writes.ts'
 import { storedLevel } from './stored-revocation.ts'
@@ -18,22 +17,18 @@ export type Write =
   | { readonly kind: 'claim'; readonly key: string; readonly until: number }
   | { readonly kind: 'secret'; readonly name: string; readonly candidate: string }
   | RecordWrite
-  | { readonly kind: 'audit'; readonly events: readonly AuditEvent[] }
+  | AuditWrite
 
 /** Changes kept for other processes to read; one that fell further behind is told that anything may have changed. */
 const changesKept = 10_000
 
 /** Revocations that concern nothing any more and are deleted in one transaction: more than one adds, and nobody waits long. */
 const mostForgotten = 1000
-/** Decisions deleted in one transaction: more than a batch adds, and little enough that nobody waits long for the lock. */
-const mostTrimmed = 1000
-
 /**
  * The statements of each write, each run in a transaction.
- * @param decisionsKept about as many decisions of the realm stay in the audit trail
  * @returns what the port's function returns, where that is a boolean
  */
-export function prepareWrites(database: DatabaseSync, realm: string, decisionsKept: number): (write: Write) => boolean {
+export function prepareWrites(database: DatabaseSync, realm: string): (write: Write) => boolean {
   const setLabels = database.prepare(
     'INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET labels = excluded.labels',
   )
@@ -64,27 +59,8 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
   const forgetClaims = database.prepare('DELETE FROM replays WHERE until < ?')
   const addSecret = database.prepare('INSERT INTO secrets (realm, name, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const writeRecord = prepareRecordWrites(database, realm)
-  const addEvent = database.prepare('INSERT INTO audit (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
-  const addDecision = database.prepare('INSERT INTO audit_decisions (realm, id, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
-  const newestToTrim = database.prepare('SELECT seq FROM audit_decisions WHERE realm = ? ORDER BY seq DESC LIMIT 1 OFFSET ?')
-  const trimDecisions = database.prepare(
-    'DELETE FROM audit_decisions WHERE seq IN (SELECT seq FROM audit_decisions WHERE realm = ? AND seq <= ? ORDER BY seq LIMIT ?)',
-  )
+  const writeAudit = prepareAuditWrites(database, realm)
   const trimChanges = database.prepare('DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?')
-
-  // To find the oldest that stays is to walk over all that do: only after so many more.
-  const between = Math.ceil(Math.min(10_000, decisionsKept / 100))
-  let added = between
-  let trimUpTo: unknown
-
-  const trim = () => {
-    if (trimUpTo === undefined && added >= between) {
-      trimUpTo = newestToTrim.get(realm, decisionsKept)?.['seq']
-      added = 0
-    }
-    if (trimUpTo !== undefined && Number(trimDecisions.run(realm, Number(trimUpTo), mostTrimmed).changes) < mostTrimmed)
-      trimUpTo = undefined
-  }
 
   const run = (write: Write): boolean => {
     switch (write.kind) {
@@ -132,12 +108,8 @@ export function prepareWrites(database: DatabaseSync, realm: string, decisionsKe
       case 'record-remove':
         return writeRecord(write)
       case 'audit':
-        for (const event of write.events) {
-          if (isDecision(event)) added += Number(addDecision.run(realm, event.id, JSON.stringify(event)).changes)
-          else addEvent.run(realm, event.id, JSON.stringify(event))
-        }
-        trim()
-        return true
+      case 'audit-cut':
+        return writeAudit(write)
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Connection } from '../core/connection.ts'
+import { problemText, problemType } from '../core/http-problem.ts'
 
 /** Who asks, once it is known: an admin token, or an allow-listed workload by its certificate. */
 export interface Caller {
@@ -43,12 +44,8 @@ export function problem(
   detail: string,
   headers: Record<string, string> = {},
 ) {
-  return c.body(
-    JSON.stringify({ type: `urn:postern:admin:${reason}`, title: titles[status] ?? 'An error', status, reason, detail }),
-    status,
-    {
-      'content-type': 'application/problem+json',
-      ...headers,
-    },
-  )
+  return c.body(problemText('admin', { status, title: titles[status] ?? 'An error', reason, detail }), status, {
+    'content-type': problemType,
+    ...headers,
+  })
 }

@@ -1,11 +1,14 @@
 import { Hono } from 'hono'
 import { routePath } from 'hono/route'
+import { setSafeHeaders } from '../core/http-headers.ts'
 import { Unavailable } from '../core/ports.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { addApiKeys } from './api-keys.ts'
+import { addApps } from './apps.ts'
 import { authenticate, demand } from './authenticate.ts'
 import { checkHost } from './hosts.ts'
 import { addKeys, showKey } from './keys.ts'
+import { addLaunchTokens } from './launch-tokens.ts'
 import { addLogin } from './login.ts'
 import { addPageTokens } from './page-tokens.ts'
 import type { AdminOptions } from './ports.ts'
@@ -23,11 +26,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   app.use(async (c, next) => {
     const begun = performance.now()
     await next()
-    const { headers } = c.res
-    headers.set('x-content-type-options', 'nosniff')
-    headers.set('cache-control', 'no-store')
-    headers.set('x-frame-options', 'DENY')
-    if (c.env.secure) headers.set('strict-transport-security', 'max-age=31536000; includeSubDomains')
+    setSafeHeaders(c.res.headers, c.env.secure)
     options.metrics.request(endpoint(c), (performance.now() - begun) / 1000)
   })
   app.onError((cause, c) => {
@@ -55,6 +54,8 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   addResources(app, options)
   addRevocations(app, options)
   addApiKeys(app, options)
+  addApps(app, options)
+  addLaunchTokens(app, options)
   addKeys(app, options)
   addTokens(app, options)
   addPageTokens(app, options)

@@ -1,5 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { bearerOf } from '../core/http-problem.ts'
 import { adminScopes } from '../core/issuer.ts'
 import { covers } from '../core/scopes.ts'
 import { type AdminEnv, problem } from './answers.ts'
@@ -7,11 +8,6 @@ import type { AdminOptions } from './ports.ts'
 
 /** What a call demands: one scope; all of them (keys and tokens, which could make any other); or just to be known. */
 export type Demand = (typeof adminScopes)[number] | 'every' | 'known'
-
-function bearer(header: string | undefined): string | undefined {
-  const match = /^Bearer +([A-Za-z0-9._~+/=-]+)$/i.exec(header ?? '')
-  return match?.[1]
-}
 
 /**
  * Lets in a token of the admin audience, or a workload on the allow list. With no way to authenticate, what is
@@ -28,7 +24,7 @@ export function authenticate(options: AdminOptions): MiddlewareHandler<AdminEnv>
     const header = c.req.header('authorization')
     if (header !== undefined) {
       // A token that is presented decides: a certificate never stands in for a bad one.
-      const token = bearer(header)
+      const token = bearerOf(header)
       const admin = token === undefined || !byToken ? undefined : await issuer.verifyAdmin(token, options.clock())
       if (!admin) {
         return problem(c, 401, 'invalid_token', 'the admin token is not valid, or has expired', {

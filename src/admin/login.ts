@@ -1,9 +1,9 @@
 import type { Hono } from 'hono'
 import { z } from 'zod'
+import { createLimit, type Limit, limitKey } from '../core/limit.ts'
 import { sameSecret } from '../core/same-secret.ts'
 import { type AdminEnv, problem } from './answers.ts'
 import { readBody } from './body.ts'
-import { createLimit, limitKey } from '../core/limit.ts'
 import type { AdminOptions } from './ports.ts'
 import { record } from './record.ts'
 
@@ -15,10 +15,12 @@ const loginBurst = 10
 
 const login = z.strictObject({ secret: z.string().min(1).max(4096) })
 
+/** How often an address may log in. */
+export const loginLimit = (): Limit => createLimit(loginsPerSecond, loginBurst)
+
 /** `POST /v1/admin/auth`: the admin secret for a short token. Limited by address, before anything is read. */
 export function addLogin(app: Hono<AdminEnv>, options: AdminOptions): void {
-  const limit = createLimit(loginsPerSecond, loginBurst)
-  const { issuer, metrics } = options
+  const { issuer, metrics, logins: limit = loginLimit() } = options
   app.post('/v1/admin/auth', async (c) => {
     const wait = limit.take(limitKey(c.env.remoteAddress))
     if (wait > 0) {

@@ -1,5 +1,8 @@
+import type { Apps, LaunchOrder, LaunchTokens } from '../core/broker.ts'
+import type { BodySchema } from '../core/http-body.ts'
 import type { Admin, EdgeToken, KeyInfo, Minted, PageToken } from '../core/issuer.ts'
-import type { ApiKeyRecord, AuditSink, LabelStore, RevocationStore, Soon } from '../core/ports.ts'
+import type { ApiKeyRecord, AuditSink, LabelStore, RevocationLevel, RevocationStore, Soon } from '../core/ports.ts'
+import type { Limit } from '../core/limit.ts'
 import type { IdPattern } from '../core/route.ts'
 import type { Readiness, StatusReport } from './status.ts'
 
@@ -69,6 +72,23 @@ export interface ApiKeysPort {
   readonly roles: () => readonly string[]
 }
 
+/** Revocations, and what is known of them. */
+export interface RevocationsPort extends Pick<RevocationStore, 'append'> {
+  /** After what is new in state was read; undefined where nothing of it is revoked. Seconds since the epoch. @throws {Unavailable} */
+  readonly known: (
+    level: RevocationLevel,
+    target: string,
+  ) => Promise<{ readonly at: number; readonly until: number; readonly lifted: boolean } | undefined>
+}
+
+/** Apps and launch tokens of the agent broker; absent where nothing is minted. */
+export interface BrokerPort {
+  readonly apps: Apps
+  readonly launchTokens: LaunchTokens
+  /** The body by which a launch token is asked for. */
+  readonly launchBody: BodySchema<LaunchOrder>
+}
+
 export interface AdminOptions {
   readonly realm: string
   /** Host names (lower case, without port) under which the listener is reached; undefined: any (a unix socket). See hosts.ts. */
@@ -85,8 +105,11 @@ export interface AdminOptions {
   readonly ownerLabel: () => string
   /** Patterns that ids of a resource kind may match besides the usual one: `id_pattern` of the routes in force. */
   readonly idPatterns: (resource: string) => readonly IdPattern[]
-  readonly revocations: Pick<RevocationStore, 'append'>
+  readonly revocations: RevocationsPort
   readonly apiKeys: ApiKeysPort
+  readonly broker?: BrokerPort | undefined
+  /** How often an address may log in, where several listeners count together; absent: this one alone. */
+  readonly logins?: Limit
   readonly audit: Pick<AuditSink, 'commit'>
   readonly metrics: AdminMetrics
   readonly status: () => Soon<StatusReport>

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import type { JsonObject } from '../core/json.ts'
+import { revocationLevels } from '../core/ports.ts'
 import { denyReasons } from '../core/reasons.ts'
 import { systemCode } from '../core/system-code.ts'
 import { CommandFailed } from './io.ts'
@@ -55,7 +56,13 @@ const labels = z.record(
   z.strictObject({ owner: z.string().optional(), labels: texts.optional() }),
 )
 
-const revoked = z.strictObject({ level: z.enum(['token', 'subject']), target: z.string(), at: time.optional() })
+/** `lifted`: an entry that lifts what was revoked before `at`. */
+const revoked = z.strictObject({
+  level: z.enum(revocationLevels),
+  target: z.string(),
+  at: time.optional(),
+  lifted: z.literal(true).optional(),
+})
 
 /** What a value must be: itself, or text that matches; null for "not there". */
 const expected = z.union([z.string(), z.number(), z.boolean(), z.null(), z.strictObject({ matches: z.string() })])

@@ -43,12 +43,13 @@ export async function runCase(loaded: Loaded, file: CaseFile, one: Case): Promis
     verified: one.verified,
     workload: one.workload,
     labels: Object.entries({ ...file.labels, ...one.labels }).map(([place, given]) => labelOf(place, given)),
-    revoked: one.revoked.map(({ level, target, at }) => ({
+    revoked: one.revoked.map(({ level, target, at, lifted }) => ({
       level,
       target,
       at: at === undefined ? seconds : Math.floor(at / 1000),
       // The list is kept by the real clock, whatever the case says it is.
       until: Math.max(seconds, Math.floor(Date.now() / 1000)) + 3600,
+      ...(lifted && { lifted }),
     })),
     down: one.down,
     now,

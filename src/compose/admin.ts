@@ -14,6 +14,11 @@ import type { IssuerParts } from './issuer.ts'
 import type { Rulings } from './rulings.ts'
 
 export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 'newId' | 'onFault'> {
+  /** Counts the logins of every listener that serves this. */
+  readonly logins: NonNullable<AdminOptions['logins']>
+  readonly broker: AdminOptions['broker']
+  /** The issuer's listener serves a part of it: its names, and nobody's certificate. */
+  readonly onIssuer?: boolean
   readonly state: State
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
@@ -23,21 +28,23 @@ export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 
 
 /** The admin listener's app over the parts of the service. */
 export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminApp> {
-  const { state, issuer, rulings, metrics, loaded, status, readiness, newId, onFault } = needs
+  const { state, issuer, rulings, metrics, loaded, status, readiness, newId, onFault, logins, broker, onIssuer = false } = needs
   const { settings } = loaded()
-  const listen = settings.listen.admin
+  const listen = onIssuer ? settings.listen.issuer : settings.listen.admin
   return createAdminApp({
     realm: settings.realm,
     hosts: listen && hostNames(listen),
+    logins,
+    broker,
     secret: () => loaded().settings.admin.secret?.read(),
     issuer: issuer && issuerPort(issuer, rulings, loaded),
     pages: issuer && pagePort(issuer, loaded),
-    workloads: new Set(listen?.tls.mode === 'mtls' ? listen.tls.allow : []),
+    workloads: new Set(listen?.tls.mode === 'mtls' && !onIssuer ? listen.tls.allow : []),
     labels: state.labels,
     ownerLabel: () => loaded().policy.ownerLabel,
     idPatterns: (resource) =>
       loaded().policy.routes.routes.flatMap(({ owner }) => (owner && owner.resource === resource ? [owner.idPattern] : [])),
-    revocations: { append: (revocation) => rulings.revoke(revocation) },
+    revocations: { append: (revocation) => rulings.revoke(revocation), known: (...asked) => rulings.revocations().known(...asked) },
     apiKeys: apiKeysPort(rulings.apiKeys, loaded),
     audit: state.audit,
     metrics,
@@ -50,10 +57,13 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
 }
 
 /** undefined on a unix socket, where no browser can reach it by a name. */
-function hostNames({ address, tls }: NonNullable<Settings['listen']['admin']>): readonly string[] | undefined {
+function hostNames({ address, tls, url }: NonNullable<Settings['listen']['issuer']>): readonly string[] | undefined {
   const at = parseListenAddress(address)
   if (at.kind === 'unix') return undefined
-  return hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
+  // A proxy that passes the name of the issuer's URL on reaches it by that.
+  const known = url === undefined ? [] : [new URL(url).hostname.toLowerCase()]
+  const own = hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
+  return [...own, ...known]
 }
 
 function pagePort({ pages }: IssuerParts, loaded: () => Loaded): PagePort {

@@ -1,6 +1,7 @@
 import type { MetricSources } from '../adapters/metrics.ts'
 import type { State } from '../core/ports.ts'
 import type { CountingHandler } from '../wire/check-handler.ts'
+import type { Broker } from './broker.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 import type { Crew } from './workers-crew.ts'
 
@@ -9,6 +10,7 @@ export interface Measured {
   state?: State
   rulings?: Rulings
   handler?: CountingHandler
+  broker?: Pick<Broker, 'activeAgents'> | undefined
   /** undefined where one process does everything. */
   crew?: Crew | undefined
 }
@@ -27,6 +29,7 @@ export const metricSources = (parts: Measured, isWorker: boolean): MetricSources
   breakers: () => (parts.rulings ? breakersOf(parts.rulings) : {}),
   feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
   apiKeys: () => parts.rulings?.apiKeys()?.size(),
+  activeAgents: () => parts.broker?.activeAgents(),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,
   workers: () => (isWorker ? undefined : (parts.crew?.counts() ?? { alive: 1, restarts: 0 })),

@@ -23,6 +23,7 @@ import { type OfflineRequest, offlineRequest } from './offline-request.ts'
 import { offlineKeys } from './offline-tokens.ts'
 import { Pool } from './pool.ts'
 import { composeProof, type ProofNeeds } from './proof.ts'
+import { standingValidators } from './revocations.ts'
 import { composeRuling } from './ruling.ts'
 
 /** A request that never was, and what state would hold. */
@@ -67,10 +68,12 @@ export async function decideOffline(loaded: Loaded, input: OfflineInput): Promis
   const newId = createIds()
   const state = await openMemoryState({ realm: settings.realm })
   for (const revocation of input.revoked) await state.revocations.append(revocation)
+  const standing = standingValidators(settings)
   const revocations = await openRevocationList({
     store: state.revocations,
     feed: state.feed,
     maxStalenessMs: settings.revocation.max_staleness,
+    standing: (validator) => standing.has(validator),
   })
   const near = nearLabels(loaded, input)
   const issuer = { url: issuerUrl(settings), keys: noKeys, pages: { begin: () => {}, keys: noKeys } }

@@ -4,7 +4,7 @@ import type { Introspection } from '../adapters/introspection.ts'
 import type { JsonSource } from '../adapters/json-source.ts'
 import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import type { NearCache } from '../adapters/near-cache.ts'
-import { openRevocationList, type RevocationList } from '../adapters/revocation-list.ts'
+import type { RevocationList } from '../adapters/revocation-list.ts'
 import type { SharedSecret } from '../adapters/shared-secret.ts'
 import type { BreakerState } from '../adapters/sts-breaker.ts'
 import type { StsClient } from '../adapters/sts-client.ts'
@@ -18,6 +18,7 @@ import { composeValidators } from './identity.ts'
 import type { IssuerParts } from './issuer.ts'
 import { Pool } from './pool.ts'
 import { composeProof } from './proof.ts'
+import { openRevocations, standingValidators } from './revocations.ts'
 import { composeRuling } from './ruling.ts'
 import { composeOwners } from './sources.ts'
 import { composeTokens } from './tokens.ts'
@@ -43,6 +44,8 @@ export interface Rulings {
   /** Builds what a policy needs, then takes it into force in one step; what only the old one needed is closed later. */
   readonly take: (loaded: Loaded) => Promise<void>
   readonly revoke: (revocation: Revocation) => Promise<void>
+  /** The list in force. */
+  readonly revocations: () => Pick<RevocationList, 'check' | 'standing' | 'known'>
   /** Whether a token was revoked by its id. @throws {Unavailable} where that cannot be known */
   readonly isRevoked: (tokenId: string) => boolean
   readonly jwks: () => readonly Jwks[]
@@ -70,6 +73,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   let sources: ReadonlyMap<string, JsonSource> = new Map()
   let near: NearCache | undefined
   let list: RevocationList | undefined
+  let standing = standingValidators(first.settings)
   let keyList: ApiKeyList | undefined
   let hits = 0
   let misses = 0
@@ -83,13 +87,8 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
     },
   })
 
-  const openList = async (maxStalenessMs: number): Promise<RevocationList> => {
-    const opened = await openRevocationList({ store: state.revocations, feed: state.feed, maxStalenessMs })
-    opened.onRevoked(({ level, target }) =>
-      tokens.purge((principal) => (level === 'token' ? principal.tokenId === target : principal.subject === target)),
-    )
-    return opened
-  }
+  const openList = (maxStalenessMs: number): Promise<RevocationList> =>
+    openRevocations({ state, maxStalenessMs, standing: (validator) => standing.has(validator), purge: tokens.purge })
 
   const build = async ({ settings, policy }: Loaded): Promise<() => Ruling> => {
     const onRevoked = (id: string) => tokens.purge(({ tokenId }) => tokenId === id)
@@ -106,6 +105,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
       sources = owners.sources
       near = owners.near
       list = revocations
+      standing = standingValidators(settings)
       keyList = apiKeys
       const { clock, onRejection } = needs
       return composeRuling({ policy, validators, prove, revocations, owners: counted(owners.near), tokens, clock, onRejection })
@@ -127,6 +127,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
       sweep()
     },
     revoke: (revocation) => list!.revoke(revocation),
+    revocations: () => list!,
     isRevoked: (tokenId) => {
       // Its id alone counts: the subject of an admin token is no subject of the edge.
       const answer = list!.check({ tokenId, subject: '', issuedAt: 0 }, Date.now())

@@ -39,6 +39,10 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
       issuer: {
         ...issuer,
         keys: files(issuer.keys, ['file']),
+        clients: issuer.clients.map((client) => {
+          const { private_key_jwt: assertion } = client.auth
+          return assertion ? { ...client, auth: { ...client.auth, private_key_jwt: files(assertion, ['jwks']) } } : client
+        }),
         federation: issuer.federation.map((rule) => (rule.jwks ? { ...rule, jwks: files(rule.jwks, ['ca', 'file']) } : rule)),
       },
       state:

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { isShortName, logLevels, namedSettings } from './env-names.ts'
 import { type Path, pathText, type Report } from './faults.ts'
 import { alternatives, under } from './zod-walk.ts'
 
@@ -13,7 +14,7 @@ interface Place {
 
 /** What the environment changed. */
 export interface Overrides {
-  /** Path as text → the variable that set it. */
+  /** Path as text → the variable that set it, or the two that did. */
   readonly applied: ReadonlyMap<string, string>
   /** The same, as paths, sorted by variable. */
   readonly changes: readonly { readonly path: Path; readonly variable: string }[]
@@ -23,7 +24,8 @@ export interface Overrides {
 
 /**
  * Puts the values of `POSTERN_…` variables into the data, before it is parsed. A name is the path in upper
- * case, joined with `_`, and what is no letter or digit as `_`; entries of lists go by their name or id.
+ * case, joined with `_`, and what is no letter or digit as `_`; entries of lists go by their name or id. Some settings have a
+ * short name too (env-names.ts).
  * @param data is changed
  * @param referenced variables that the file itself refers to: no overrides
  */
@@ -36,6 +38,7 @@ export function applyOverrides(schema: z.ZodType, data: unknown, env: Env, refer
   const places = new Map<string, Place[]>()
   collect([schema], data, [], 'POSTERN', places, beginnings(names))
   for (const name of names.sort()) {
+    if (isShortName(name)) continue
     const [place, second] = places.get(name) ?? []
     if (!place) {
       if (!referenced.has(name)) strangers.push(name)
@@ -44,20 +47,37 @@ export function applyOverrides(schema: z.ZodType, data: unknown, env: Env, refer
         place.path,
         `the environment variable "${name}" could mean ${pathText(place.path)} or ${pathText(second.path)}: rename one of them`,
       )
-    } else if (!refersTo(data, place.path, name) && put(data, place.path, toValue(env[name] ?? '', place.kinds))) {
+    } else if (!refersTo(data, place.path, name) && put(data, place.path, overriding(place, env[name] ?? ''))) {
       applied.set(pathText(place.path), name)
       changes.push({ path: place.path, variable: name })
+    }
+  }
+  const given = Object.fromEntries(names.filter((name) => isShortName(name) && !referenced.has(name)).map((name) => [name, env[name]]))
+  for (const { path, value, variables } of namedSettings(given, at(data, ['listen', 'issuer', 'address']), report)) {
+    const place = pathText(path)
+    const long = [...applied].find(([set]) => set === place || set.startsWith(`${place}.`))?.[1]
+    if (long !== undefined) {
+      report(path, `the environment variables "${variables.join('" and "')}" and "${long}" both set it: write one of them`)
+    } else if (put(data, path, value)) {
+      applied.set(place, variables.join(' and '))
+      for (const variable of variables) changes.push({ path, variable })
     }
   }
   return { applied, changes, strangers }
 }
 
-/** `admin.secret: "${env:POSTERN_ADMIN_SECRET}"` says what the override would. */
-function refersTo(data: object, path: Path, variable: string): boolean {
-  const value = path.reduce<unknown>(
-    (at, step) => (typeof at === 'object' && at !== null ? (at as Record<string | number, unknown>)[step] : undefined),
+const at = (data: unknown, path: Path): unknown =>
+  path.reduce<unknown>(
+    (value, step) => (typeof value === 'object' && value !== null ? (value as Record<string | number, unknown>)[step] : undefined),
     data,
   )
+
+const overriding = ({ path, kinds }: Place, text: string): unknown =>
+  toValue(pathText(path) === 'log.level' ? (logLevels.get(text) ?? text) : text, kinds)
+
+/** `admin.secret: "${env:POSTERN_ADMIN_SECRET}"` says what the override would. */
+function refersTo(data: object, path: Path, variable: string): boolean {
+  const value = at(data, path)
   return typeof value === 'string' && value.includes(`\${env:${variable}}`)
 }
 

@@ -5,7 +5,9 @@ import type { Policy } from '../core/policy.ts'
 import type { RouteEntry } from '../core/route-table.ts'
 import { checkFederation } from './check-federation.ts'
 import { checkIdentity } from './check-identity.ts'
+import { checkClientKeys, checkClients } from './check-issuer.ts'
 import { checkListen } from './check-listen.ts'
+import { checkSeedTokens } from './check-seed.ts'
 import { checkStores } from './check-stores.ts'
 import { compilePolicy, compileRoutes } from './compile.ts'
 import { openParser, parserHere } from './document-process.ts'
@@ -125,6 +127,8 @@ async function check(
   if (draft.sections.listen) checkListen(draft.sections.listen, report)
   checkIdentity(draft, report)
   checkStores(draft, report)
+  checkSeedTokens(draft, report)
+  checkClients(draft, report)
   checkFederation(draft, report)
   for (const [i, route] of draft.routes.entries()) if (route) sources.checkOwns(i, route.host, route.path)
   const entries = await compileRoutes(draft, turns, report)
@@ -143,6 +147,7 @@ async function check(
     report,
     warn,
   )
+  checkClientKeys(draft, missing)
   for (const { file, path, key } of pemFiles(draft)) {
     checkReadable(file, path, missing)
     if (key) checkPrivate(file, path, missing, warn)

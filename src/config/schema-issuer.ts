@@ -119,6 +119,10 @@ export const broker = () =>
       app_token_ttl: duration({ min: '1s' }).prefault('1800s'),
       idle_after: duration({ min: '1s' }).prefault('1h').describe('an agent that was not heard of for so long has expired'),
       roles: some(text()).optional().describe("roles of agents' tokens at the edge"),
+      seed_tokens: z
+        .boolean()
+        .prefault(false)
+        .describe('for development alone: a launch token and an admin token are printed at the start; refused off loopback'),
     })
     .prefault({})
     .describe('The agent broker')

@@ -83,12 +83,21 @@ function eachSecret(value: unknown, visit: (path: Path, secret: Secret) => void,
 const demands: readonly { readonly path: readonly string[]; readonly fault: (value: string) => string | undefined }[] = [
   {
     path: ['admin', 'secret'],
-    fault: (value) => ([...value].length < 32 ? 'the admin secret is too short: expected at least 32 characters' : undefined),
+    fault: (value) =>
+      [...value].length < 32
+        ? 'the admin secret is too short: expected at least 32 characters'
+        : repeats(value)
+          ? 'the admin secret says the same again and again: expected 32 characters that nobody can guess, such as openssl rand -hex 32 gives'
+          : undefined,
   },
   {
     path: ['issuer', 'keys', 'encryption_key'],
     fault: (value) =>
       encryptionKeyBytes(value) ? undefined : 'the encryption key has another length or form: expected 32 bytes as base64 or hex',
+  },
+  {
+    path: ['issuer', 'clients', '*', 'auth', 'secret'],
+    fault: (value) => ([...value].length < 16 ? 'the client secret is too short: expected at least 16 characters' : undefined),
   },
   {
     // Of all validators only shared-token has a secret of this name.
@@ -109,6 +118,13 @@ const demands: readonly { readonly path: readonly string[]; readonly fault: (val
           : "the edge's proof holds what no header can carry: expected one line of visible ASCII, such as openssl rand -hex 32 gives",
   },
 ]
+
+/** Whether a text is a piece of at most half its length, again and again. */
+function repeats(value: string): boolean {
+  const most = Math.min(value.length / 2, 512)
+  for (let piece = 1; piece <= most; piece++) if (value.slice(piece) === value.slice(0, -piece)) return true
+  return false
+}
 
 /** A field value that arrives as it was sent (RFC 9110, section 5.5). */
 const headerText = /^[!-~](?:[ -~]*[!-~])?$/

@@ -8,6 +8,11 @@ export const checkpointType = 'postern-audit-checkpoint+jwt'
 /** Seconds that a chain may rest before its writer begins another: one that was cut off for longer never goes on. */
 export const chainRest = 86_400
 
+/** Seconds after a checkpoint until nobody sees any more what it removed. */
+const settled = 3600
+
+const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1000) || 0
+
 /** How far a chain was cut. */
 export interface CutChain {
   readonly boot: string
@@ -16,8 +21,8 @@ export interface CutChain {
   readonly hash: string
   /** When it was written, seconds since the epoch. */
   readonly at: number
-  /** The checkpoint event that removed it. */
-  readonly by: string
+  /** When it was removed, seconds since the epoch. */
+  readonly cut: number
 }
 
 /** What a checkpoint says: everything of earlier ones that still matters, so that only the newest has to be trusted. */
@@ -42,43 +47,40 @@ export interface Cut {
   /**
    * The checkpoint that says so.
    * @param before the newest checkpoint of this log
-   * @param id of the event that holds it
    * @param now milliseconds since the epoch
    */
-  readonly checkpoint: (before: Checkpoint | undefined, place: Pick<Checkpoint, 'realm' | 'log'>, id: string, now: number) => Checkpoint
+  readonly checkpoint: (before: Checkpoint | undefined, place: Pick<Checkpoint, 'realm' | 'log'>, now: number) => Checkpoint
 }
 
 export function createCut(): Cut {
-  const chains = new Map<string, Omit<CutChain, 'by'>>()
-  /** Checkpoints that are removed with it. */
-  const passed = new Set<string>()
+  const chains = new Map<string, Omit<CutChain, 'cut'>>()
   let lines = 0
   let unchained = 0
   let until = ''
   return {
     take: (text) => {
-      const { link, time, type } = labelOf(text)
+      const { link, time } = labelOf(text)
       lines++
       until = time
       if (!link) unchained++
-      else if (link.seq > (chains.get(link.boot)?.seq ?? 0))
-        chains.set(link.boot, { ...link, at: Math.floor(Date.parse(time) / 1000) || 0 })
-      if (type === 'audit_checkpoint') passed.add(String(readJsonObject(text)?.['id']))
+      else if (link.seq > (chains.get(link.boot)?.seq ?? 0)) chains.set(link.boot, { ...link, at: secondsOf(time) })
     },
     lines: () => lines,
     until: () => until,
-    checkpoint: (before, { realm, log }, id, now) => {
+    checkpoint: (before, { realm, log }, now) => {
       const iat = Math.floor(now / 1000)
-      // Nothing that is kept names a chain which has rested since before a checkpoint that is itself removed: it need not be remembered.
-      const kept = (before?.chains ?? []).filter(({ boot, by, at }) => !chains.has(boot) && !(passed.has(by) && at + 2 * chainRest < iat))
-      const cut = [...chains.values()].map(({ boot, seq, hash, at }) => ({ boot, seq, hash, at, by: id }))
+      const newest = secondsOf(until)
+      // A chain that has rested so long does not go on, and whatever named it has been removed with it: it need not be remembered.
+      const over = ({ at, cut }: CutChain): boolean => newest > at + 2 * chainRest && newest > cut + settled
+      const kept = (before?.chains ?? []).filter((chain) => !chains.has(chain.boot) && !over(chain))
+      const gone = [...chains.values()].map((chain) => ({ ...chain, cut: iat }))
       return {
         realm,
         log,
         iat,
         removed: (before?.removed ?? 0) + lines,
         unchained: (before?.unchained ?? 0) + unchained,
-        chains: [...kept, ...cut],
+        chains: [...kept, ...gone],
       }
     },
   }
@@ -104,12 +106,7 @@ export function readCheckpoint(detail: JsonObject | undefined): Checkpoint | und
 
 function readCutChain(value: unknown): CutChain | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { boot, seq, hash, at, by } = value as Partial<CutChain>
-  return typeof boot === 'string' &&
-    Number.isSafeInteger(seq) &&
-    typeof hash === 'string' &&
-    Number.isSafeInteger(at) &&
-    typeof by === 'string'
-    ? { boot, seq: seq!, hash, at: at!, by }
-    : undefined
+  const { boot, seq, hash, at, cut } = value as Partial<CutChain>
+  const numbers = [seq, at, cut].every((each) => Number.isSafeInteger(each))
+  return typeof boot === 'string' && typeof hash === 'string' && numbers ? { boot, seq: seq!, hash, at: at!, cut: cut! } : undefined
 }

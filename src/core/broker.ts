@@ -70,3 +70,13 @@ export interface LaunchTokens {
 
 /** Seconds: what a launch token is good for where nothing is said. */
 export const launchDefaults = { maxTtl: 300, ttl: 30 } as const
+
+/** The answer to whoever made a launch token. */
+export const launchAnswer = ({ allowedScope, maxTtl }: LaunchOrder, { token, expiresAt }: NewLaunchToken) => ({
+  launch_token: token,
+  expires_at: new Date(expiresAt * 1000).toISOString(),
+  policy: { allowed_scope: allowedScope, max_ttl: maxTtl },
+})
+
+/** Scopes of an app's own tokens. */
+export const appScopes = ['app:launch-tokens:*'] as const

@@ -5,9 +5,7 @@ export const maxBodyBytes = 1024 * 1024
 
 /** What reading asks of a schema: that of zod has more. */
 export interface BodySchema<T> {
-  readonly safeParse: (
-    data: unknown,
-  ) =>
+  readonly safeParse: (data: unknown) =>
     | { readonly success: true; readonly data: T }
     | {
         readonly success: false

@@ -1,8 +1,10 @@
-import type { AuditEvent } from './audit-event.ts'
+import type { AuditLog } from './audit-log.ts'
 import type { BearerToken } from './bearer-token.ts'
 import type { Labels } from './ownership.ts'
 import type { Principal } from './principal.ts'
 import type { RecordStore } from './record-store.ts'
+
+export type { AuditSink } from './audit-log.ts'
 
 /** What memory can answer costs no promise. */
 export type Soon<T> = T | Promise<T>
@@ -209,16 +211,6 @@ export interface SecretStore {
   readonly shared: (name: string, candidate: string) => Promise<string>
 }
 
-/** Append-only. Never throws into a request: what cannot be written is counted and told by health. */
-export interface AuditSink {
-  /** Queued, in state within 1 s. */
-  readonly append: (event: AuditEvent) => void
-  /** Resolves when the event is durable: for what a caller is told has happened. @throws {Unavailable} */
-  readonly commit: (event: AuditEvent) => Promise<void>
-  /** Newest last. @throws {Unavailable} */
-  readonly tail: (limit: number) => Promise<readonly AuditEvent[]>
-}
-
 /** One state, three drivers: memory, SQLite file, Redis. */
 export interface State {
   readonly kind: 'memory' | 'file' | 'redis'
@@ -229,7 +221,7 @@ export interface State {
   readonly replays: ReplayStore
   readonly secrets: SecretStore
   readonly records: RecordStore
-  readonly audit: AuditSink
+  readonly audit: AuditLog
   readonly feed: ChangeFeed
   /** undefined while it answers, else why it does not. */
   readonly fault: () => string | undefined

@@ -9,6 +9,8 @@ export interface IssuerEndpointsOptions {
   /** The `iss` of tokens: what discovery must name, to the letter (OpenID Connect Discovery 1.0, section 4.3). */
   readonly issuer: string
   readonly jwks: () => { readonly keys: readonly object[] }
+  /** Metadata of the token service (RFC 8414, section 2); undefined where there is none: then none is named. */
+  readonly tokenService?: () => object | undefined
   /** What tokens are signed with, the usual one first; ES256 alone unless given. */
   readonly algorithms?: () => readonly KeyAlgorithm[]
   /** All keys, for those who take them as PEM. */
@@ -23,15 +25,22 @@ export interface IssuerEndpointsOptions {
 
 const problem = (status: 404 | 405 | 500, title: string): string => JSON.stringify({ type: 'about:blank', title, status })
 
+/** Claims that tokens of ours may have. */
+const claims = [
+  ...['iss', 'sub', 'aud', 'exp', 'iat', 'jti'],
+  ...['client_id', 'scope', 'roles', 'act', 'cnf', 'task_id', 'orch_id', 'resource'],
+]
+
 /**
- * What the issuer listener serves: discovery and keys, for upstreams that verify downstream tokens. Metadata
- * names what exists and no more; there is no token endpoint yet, and so none is named.
+ * What the issuer listener serves to everybody: discovery and keys, for upstreams that verify downstream tokens, clients that find
+ * the token endpoint, and clouds that trust our tokens. Metadata names what exists and no more.
  */
 export function issuerEndpoints({
   issuer,
   jwks,
   algorithms = () => ['ES256'],
   keys = () => [],
+  tokenService,
   protectedResource,
   tls,
   observe,
@@ -46,6 +55,8 @@ export function issuerEndpoints({
       response_types_supported: ['id_token'],
       subject_types_supported: ['public'],
       id_token_signing_alg_values_supported: algorithms(),
+      claims_supported: claims,
+      ...tokenService?.(),
     })
 
   app.use(async (c, next) => {

@@ -2,7 +2,7 @@ import type { KeyInfo } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import { type ChangeFeed, type KeyAlgorithm, type KeyStore, keyVersion, type StoredKey } from '../core/ports.ts'
 import type { KeyAnswer } from '../core/verification-keys.ts'
-import { due, type Line, type MakeKey, type RotationTimes, rotated } from './rotation.ts'
+import { bySigning, due, type Line, type MakeKey, type RotationTimes, rotated } from './rotation.ts'
 import { extraPrefix, keyMaker, type LoadedKey, load, type PublishedKey, prefixOf, signCompact } from './signing-key.ts'
 
 /** What of a key ring can change while it is open. */
@@ -102,7 +102,7 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
 
   const take = (stored: readonly StoredKey[]): void => {
     const known = new Map(ring.map((key) => [key.stored.kid, key]))
-    ring = [...stored].sort((a, b) => a.activeAt - b.activeAt || a.createdAt - b.createdAt).map((key) => load(key, known.get(key.kid)))
+    ring = [...stored].sort(bySigning).map((key) => load(key, known.get(key.kid)))
   }
 
   /** Changes the stored set by compare and swap, again from what is there where another replica was quicker. */

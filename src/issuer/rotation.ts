@@ -26,8 +26,13 @@ export interface Line {
   readonly fresh: boolean
 }
 
-const newest = (keys: readonly StoredKey[]): StoredKey | undefined =>
-  keys.reduce<StoredKey | undefined>((last, key) => (last === undefined || key.activeAt >= last.activeAt ? key : last), undefined)
+const endOf = ({ retiredAt = Number.MAX_SAFE_INTEGER }: StoredKey): number => retiredAt
+
+/** The order in which keys sign; of two that begin in one second the one that goes on is the later one. */
+export const bySigning = (a: StoredKey, b: StoredKey): number =>
+  a.activeAt - b.activeAt || endOf(a) - endOf(b) || a.createdAt - b.createdAt || (a.kid < b.kid ? -1 : 1)
+
+const newest = (keys: readonly StoredKey[]): StoredKey | undefined => [...keys].sort(bySigning).at(-1)
 
 /**
  * The keys with a next one, which signs after `publish_before`, or at once with `now`. A key that is already waiting to

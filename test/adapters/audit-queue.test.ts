@@ -94,24 +94,19 @@ describe('audit queue', () => {
     equal(queue.dropped(), 0)
   })
 
-  it('leaves room for other events while decisions fill theirs', async () => {
+  it('has room again for what was written', async () => {
     const { queue, state, written, ids } = setUp(2)
-    const other = (id: string): AuditEvent => ({ ...event(id), type: 'policy_reloaded', outcome: 'success' })
     state.failing = true
     for (const id of ['1', '2', '3']) queue.append(event(id))
-    queue.append(other('a'))
     await queue.flush()
     state.failing = false
-    for (const id of ['4', '5']) queue.append(event(id))
-    await queue.commit(other('b'))
-    deepEqual(ids().slice(0, 4), ['1', '2', 'a', 'b'])
     await queue.flush()
-    deepEqual(written.at(-1)?.detail, { aggregate: true, dropped: 3 })
-    // What was written makes room again.
+    deepEqual(ids().slice(0, 2), ['1', '2'])
+    deepEqual(written.at(-1)?.detail, { aggregate: true, dropped: 1 })
     for (const id of ['6', '7', '8']) queue.append(event(id))
     await queue.close()
-    deepEqual(ids().slice(-3, -1), ['6', '7'])
-    equal(written.length, 8)
+    deepEqual(ids().slice(3, 5), ['6', '7'])
+    equal(written.length, 6)
   })
 
   it('takes nothing any more once closed', async () => {

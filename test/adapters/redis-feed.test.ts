@@ -129,6 +129,56 @@ describe('the feed of changes from Redis', function () {
     )
   })
 
+  it('goes on where it was after a broken connection, and begins anew where an entry of that id is another', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const revocations = redisRevocations({ run: (commands) => commands(client) }, revocationsKey)
+    const told = async (cursor: string) => {
+      const page = await revocations.list(cursor)
+      return { targets: page.entries.map(({ target }) => target), cursor: page.cursor }
+    }
+    await revoke(client, ['one', 'two'])
+    let { cursor } = await revocations.list()
+    revocations.forget()
+    const nothing = await told(cursor)
+    deepEqual(nothing.targets, [])
+    revocations.forget()
+    await revoke(client, ['three'])
+    const third = await told(nothing.cursor)
+    deepEqual(third.targets, ['three'])
+    cursor = third.cursor
+    // Another stream, in which somebody else has the id that was read last.
+    const id = /^\d+ (\S+) /.exec(cursor)?.[1] ?? ''
+    await client.del(revocationsKey)
+    await client.xadd(revocationsKey, '1-1', 'level', 'token', 'target', 'earlier', 'at', '1', 'until', '99999999999')
+    await client.xadd(revocationsKey, id, 'level', 'token', 'target', 'another', 'at', '1', 'until', '99999999999')
+    revocations.forget()
+    deepEqual((await told(cursor)).targets, ['earlier', 'another'])
+  })
+
+  it('begins anew where the session changed while it was read', async () => {
+    const redis = await start()
+    const client = redis.client()
+    let meanwhile = () => {}
+    const link = {
+      run: <T>(commands: (redis: typeof client) => Promise<T>) => {
+        meanwhile()
+        return commands(client)
+      },
+    }
+    const revocations = redisRevocations(link, revocationsKey)
+    await revoke(client, ['one'])
+    const first = await revocations.list()
+    await revoke(client, ['two'])
+    meanwhile = revocations.forget
+    const second = await revocations.list(first.cursor)
+    meanwhile = () => {}
+    deepEqual(
+      (await revocations.list(second.cursor)).entries.map(({ target }) => target),
+      ['one', 'two'],
+    )
+  })
+
   it('deletes revocations that concern nothing any more, and passes over what says nothing', async () => {
     const redis = await start()
     const client = redis.client()

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
+import { makeApiKey } from '../../src/core/api-key.ts'
 import { adminScopes } from '../../src/core/issuer.ts'
-import { Unavailable } from '../../src/core/ports.ts'
+import { revocationLevels, Unavailable } from '../../src/core/ports.ts'
 import { type Answer, adminSecret, type Fixture, openFixture as open, sparingly } from './fixture.ts'
 
 const refused = (answer: Answer, status: number, reason: string): void => {
@@ -289,8 +291,8 @@ describe('admin listener', () => {
   })
 
   describe('revocation', () => {
-    it('appends token and subject, and records it', async () => {
-      for (const level of ['token', 'subject'] as const) {
+    it('appends every level, and records it', async () => {
+      for (const level of revocationLevels) {
         const answer = await at.ask('/v1/revoke', { method: 'POST', token, body: { level, target: `${level}-1` } })
         assert.deepEqual([answer.status, answer.json], [200, { revoked: true, level, target: `${level}-1` }])
         const entry = (await at.state.revocations.list()).entries.find(({ target }) => target === `${level}-1`)
@@ -298,15 +300,78 @@ describe('admin listener', () => {
         const [event] = await at.state.audit.tail(1)
         assert.deepEqual([event?.type, event?.target, event?.detail], ['token_revoked', `${level}-1`, { level }])
       }
-      assert.match((await at.ask('/metrics')).text, /postern_tokens_revoked_total\{level="subject"\} 1/)
+      const { text } = await at.ask('/metrics')
+      for (const level of [...revocationLevels, 'key'])
+        assert.match(text, new RegExp(`postern_tokens_revoked_total\\{level="${level}"\\} ${level === 'key' ? 0 : 1}`))
     })
 
-    it('says of the other levels that they are not supported yet', async () => {
-      for (const level of ['agent', 'task', 'chain', 'client']) {
-        refused(await at.ask('/v1/revoke', { method: 'POST', token, body: { level, target: 'x' } }), 400, 'not_supported_yet')
+    const revoke = (body: object, lift = '') => at.ask(`/v1/revoke${lift}`, { method: 'POST', token, body })
+    const lift = (body: object) => revoke(body, '/lift')
+
+    it('refuses other levels, credentials as targets, and targets that state could not keep', async () => {
+      refused(await revoke({ level: 'all', target: 'x' }), 400, 'bad_body')
+      refused(await revoke({ level: 'token' }), 400, 'bad_body')
+      refused(await revoke({ level: 'token', target: '' }), 400, 'bad_body')
+      refused(await revoke({ level: 'token', target: 'x'.repeat(2049) }), 400, 'bad_body')
+      refused(await revoke({ level: 'subject', target: 'a\ud800' }), 400, 'bad_body')
+      for (const level of revocationLevels) {
+        refused(await revoke({ level, target: token }), 400, 'token_as_target')
+        refused(await revoke({ level, target: makeApiKey() }), 400, 'key_as_target')
       }
-      refused(await at.ask('/v1/revoke', { method: 'POST', token, body: { level: 'all', target: 'x' } }), 400, 'bad_body')
-      refused(await at.ask('/v1/revoke', { method: 'POST', token, body: { level: 'token', target: token } }), 400, 'token_as_target')
+      assert.equal(JSON.stringify((await at.state.revocations.list()).entries).includes('eyJ'), false)
+    })
+
+    it('keeps the entry of a token to its end and the skew, where it is told, and not less', async () => {
+      const now = Math.floor(Date.now() / 1000)
+      const untilOf = async (target: string) => (await at.state.revocations.list()).entries.find((entry) => entry.target === target)?.until
+      assert.equal((await revoke({ level: 'token', target: 'ends', expires_at: now + 300.5 })).status, 200)
+      assert.equal(await untilOf('ends'), now + 361)
+      assert.equal((await revoke({ level: 'token', target: 'ended', expires_at: 5 })).status, 200)
+      assert.ok(((await untilOf('ended')) ?? 0) >= now + 60)
+      for (const expires_at of [-1, 5_000_000_000, '2030', null])
+        refused(await revoke({ level: 'token', target: 'x', expires_at }), 400, 'bad_body')
+      for (const level of ['subject', 'key']) refused(await revoke({ level, target: 'x', expires_at: now + 300 }), 400, 'bad_body')
+    })
+
+    it('lifts what was revoked, once, and records it; it can be revoked again', async () => {
+      const body = { level: 'subject', target: 'key:lifted' }
+      refused(await lift(body), 404, 'not_revoked')
+      await revoke(body)
+      const begun = Date.now()
+      const both = await Promise.all([lift(body), lift(body)])
+      assert.deepEqual(
+        both.map(({ status, json }) => [status, json]),
+        [200, 200].map((status) => [status, { lifted: true, ...body }]),
+      )
+      assert.ok(Date.now() - begun < 3000)
+      assert.deepEqual((await lift(body)).json, { lifted: true, ...body })
+      const known = await at.options.revocations.known('subject', body.target)
+      assert.equal(known?.lifted, true)
+      const [event] = await at.state.audit.tail(1)
+      assert.deepEqual([event?.target, event?.detail], [body.target, { level: 'subject', lifted: true }])
+      await revoke(body)
+      assert.equal((await at.options.revocations.known('subject', body.target))?.lifted, false)
+    })
+
+    it('lets a revocation win that comes while another is being lifted', async () => {
+      const body = { level: 'agent', target: 'spiffe://agents.local/agent/o/t/1' }
+      await revoke(body)
+      const lifting = lift(body)
+      await sleep(1100)
+      await revoke(body)
+      refused(await lifting, 409, 'revoked_meanwhile')
+      assert.equal((await at.options.revocations.known('agent', body.target))?.lifted, false)
+    })
+
+    it('lifts no token and no key, and nothing that was revoked at an instant to come', async () => {
+      await revoke({ level: 'token', target: 'jti-lift' })
+      refused(await lift({ level: 'token', target: 'jti-lift' }), 400, 'not_liftable')
+      refused(await lift({ level: 'key', target: 'x' }), 400, 'not_liftable')
+      refused(await lift({ level: 'subject', target: token }), 400, 'token_as_target')
+      refused(await lift({ level: 'subject', target: 'x', expires_at: 1 }), 400, 'bad_body')
+      const ahead = Math.floor(Date.now() / 1000) + 60
+      await at.options.revocations.append({ level: 'task', target: 'ahead', at: ahead, until: ahead + 600 })
+      refused(await lift({ level: 'task', target: 'ahead' }), 409, 'revoked_ahead')
     })
   })
 
@@ -394,7 +459,10 @@ describe('admin listener', () => {
           write: async () => {},
           remove: async () => false,
         },
-        revocations: { append: () => Promise.reject(new Error('surprise with a secret')) },
+        revocations: {
+          append: () => Promise.reject(new Error('surprise with a secret')),
+          known: () => Promise.reject(new Unavailable('down')),
+        },
       }))
       const own = await down.login()
       const answer = await down.ask('/v1/resources/sandbox/s1/labels', { token: own })

@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http'
 import { openApiKeyList } from '../../src/adapters/api-key-list.ts'
 import { openMemoryState } from '../../src/adapters/memory-state.ts'
 import { createMetrics } from '../../src/adapters/metrics.ts'
+import { openRevocationList } from '../../src/adapters/revocation-list.ts'
 import { createAdminApp } from '../../src/admin/app.ts'
 import { hostsOf } from '../../src/admin/hosts.ts'
 import type { AdminOptions } from '../../src/admin/ports.ts'
@@ -79,6 +80,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
   const mint = createMint({ issuer: 'http://127.0.0.1:9193', signer: ring, adminAudience: 'postern-admin' })
   const verify = adminTokens({ issuer: 'http://127.0.0.1:9193', adminAudience: 'postern-admin', keys: ring })
   const apiKeys = await openApiKeyList({ store: state.apiKeys, feed: state.feed, maxStalenessMs: 5000 })
+  const revocations = await openRevocationList({ store: state.revocations, feed: state.feed, maxStalenessMs: 5000 })
   const faults: unknown[] = []
   let n = 0
   const plain: AdminOptions = {
@@ -97,7 +99,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
     labels: state.labels,
     ownerLabel: () => 'agentcube.io/owner',
     idPatterns: () => [],
-    revocations: state.revocations,
+    revocations: { append: revocations.revoke, known: revocations.known },
     apiKeys: {
       list: () => apiKeys,
       validators: () => [{ name: 'partners', namespace: 'key:', defaultRole: 'viewer', mayAssert: new Set(['viewer', 'editor']) }],
@@ -149,6 +151,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
       await listener.close(0)
       ring.close()
       await apiKeys.close()
+      revocations.close()
       await state.close()
     },
   }

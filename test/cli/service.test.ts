@@ -84,9 +84,26 @@ describe('postern, with a running service', function () {
     assert.match((await cli(['key', 'list', ...at])).out, /ES256 +signing/)
     assert.match((await cli(['key', 'rotate', ...at])).out, /ES256 +published/)
     assert.equal((await cli(['revoke', 'subject', 'mallory', ...at])).out, 'revoked subject mallory\n')
-    const { code, err } = await cli(['revoke', 'agent', 'x', ...at])
+    assert.equal(
+      (await cli(['revoke', '--level', 'agent', '--target', 'spiffe://x/agent/o/t/1', ...at])).out,
+      'revoked agent spiffe://x/agent/o/t/1\n',
+    )
+    assert.equal((await cli(['revoke', '--level', 'task', 't-1', ...at])).out, 'revoked task t-1\n')
+    const json = await cli(['revoke', 'client', '--target', 'c-1', '--json', ...at])
+    assert.deepEqual(JSON.parse(json.out), { revoked: true, level: 'client', target: 'c-1' })
+    assert.equal((await cli(['revoke', 'subject', 'mallory', '--lift', ...at])).out, 'lifted subject mallory\n')
+    const { code, err } = await cli(['revoke', 'subject', 'nobody', '--lift', ...at])
     assert.equal(code, 1)
-    assert.match(err, /not supported yet/)
+    assert.match(err, /404 not_revoked/)
+    for (const words of [
+      [],
+      ['agent'],
+      ['--level', 'agent'],
+      ['--target', 'x'],
+      ['agent', 'x', '--level', 'task'],
+      ['agent', 'x', '--target', 'y'],
+    ])
+      assert.equal((await cli(['revoke', ...words, ...at])).code, 2, words.join(' '))
   })
 
   it('refuses a level of revocation that there is none', async () => {
@@ -167,7 +184,7 @@ describe('postern, with a running service', function () {
     assert.equal((await cli(['status', '--admin', 'ftp://x', ...at])).code, 2)
     assert.equal((await cli(['status', '--cert', service.config, ...at])).code, 2)
     const plain = /admin: \{ address: "?([^" }]+)/.exec(readFileSync(service.config, 'utf8'))?.[1]
-    const secret = { POSTERN_ADMIN_SECRET: 's'.repeat(40) }
+    const secret = { POSTERN_ADMIN_SECRET: 'a secret that nobody guesses, of 40 letters' }
     assert.match((await cli(['status', '--admin', `https://${plain}`], secret)).err, /does not speak TLS/)
   })
 

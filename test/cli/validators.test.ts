@@ -8,7 +8,7 @@ const token = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const policy = `version: 1
 listen: { check: { address: unix:/run/postern/check.sock }, admin: { address: 127.0.0.1:9192 } }
 state: "memory:"
-admin: { secret: "0123456789abcdef0123456789abcdef" }
+admin: { secret: "a secret that nobody guesses, of 40 letters" }
 identity:
   - { name: partner, type: shared-token, secret: "${token}", role: viewer, trust_end_user_header: true, subject_namespace: "p:" }
   - { name: gateway, type: edge-trust, from: ["spiffe://cluster.local/ns/e/sa/g"], subject_namespace: "e:" }

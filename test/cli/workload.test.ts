@@ -22,7 +22,7 @@ listen:
   check: { address: "unix:${folder.file('c.sock')}" }
   admin: { address: "127.0.0.1:${port}", tls: { mode: mtls, cert: ${server.cert}, key: ${server.key}, ca: ${certificates.ca}, allow: ["${manager}"] } }
 state: redis://127.0.0.1:${redis}/0
-admin: { secret: "${'s'.repeat(40)}" }
+admin: { secret: "a secret that nobody guesses, of 40 letters" }
 issuer: { keys: { encryption_key: "${'ab'.repeat(32)}" } }
 identity: []
 routes: []

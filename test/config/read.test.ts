@@ -9,6 +9,8 @@ import { faults, load, minimal, policyFiles, usual } from './policy-files.ts'
 const env = (name: string): string => `\${env:${name}}`
 const fileOf = (name: string): string => `\${file:${name}}`
 
+const adminSecret = 'a secret that nobody guesses, of 40 letters'
+
 describe('readPolicy', () => {
   it('fills in defaults around the least that a file has', async () => {
     const file = await policyFiles({ 'postern.yaml': minimal })
@@ -156,7 +158,7 @@ describe('readPolicy', () => {
 
     it('that fit nothing are warned of, unless the file refers to them or they are something else', async () => {
       const file = await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: "${env('POSTERN_ADMIN_SECRET')}" }\n` })
-      const secret = 's'.repeat(32)
+      const secret = adminSecret
       const { warnings, settings } = await load(file, {
         env: { POSTERN_ADMIN_SECRET: secret, POSTERN_NODE: 'x', POSTERN_TEST_A: 'x', POSTERN_LISSEN: 'x' },
       })
@@ -173,8 +175,8 @@ describe('readPolicy', () => {
       const plain = await revision({})
       assert.equal(await revision({}), plain)
       assert.notEqual(await revision({ POSTERN_REALM: 'other' }), plain)
-      const one = await revision({ POSTERN_ADMIN_SECRET: 'a'.repeat(32) })
-      assert.equal(await revision({ POSTERN_ADMIN_SECRET: 'b'.repeat(32) }), one)
+      const one = await revision({ POSTERN_ADMIN_SECRET: 'one secret of 32 characters, or more' })
+      assert.equal(await revision({ POSTERN_ADMIN_SECRET: 'another secret of 32 characters, or more' }), one)
     })
   })
 
@@ -223,10 +225,10 @@ describe('readPolicy', () => {
     const text = `${minimal}admin: { secret: "${fileOf('secret')}" }\nissuer: { keys: { encryption_key: "${env('KEY')}" } }\nstate: "redis://u:${env('PW')}@127.0.0.1:6379/0"\n`
 
     it('are read by reference and never printed', async () => {
-      const file = await policyFiles({ 'postern.yaml': text, secret: `${'s'.repeat(40)}\n` })
+      const file = await policyFiles({ 'postern.yaml': text, secret: `${adminSecret}\n` })
       const loaded = await load(file, { env: { KEY: '00'.repeat(32), PW: 'hunter2' } })
       const { admin, state } = loaded.settings
-      assert.equal(admin.secret?.read(), 's'.repeat(40))
+      assert.equal(admin.secret?.read(), adminSecret)
       assert.ok(state.kind === 'redis')
       assert.equal(state.url.read(), 'redis://u:hunter2@127.0.0.1:6379/0')
       for (const shown of [JSON.stringify(loaded.settings), inspect(loaded.settings, { depth: 9 }), `${state.url}`])
@@ -246,7 +248,7 @@ describe('readPolicy', () => {
     })
 
     it('in a file that others may read are refused, in one of the group warned of', async () => {
-      const file = await policyFiles({ 'postern.yaml': text, secret: 's'.repeat(40) })
+      const file = await policyFiles({ 'postern.yaml': text, secret: adminSecret })
       const options = { env: { KEY: '00'.repeat(32), PW: 'x' } }
       await chmod(join(dirname(file), 'secret'), 0o644)
       assert.match(
@@ -268,7 +270,7 @@ describe('readPolicy', () => {
     })
 
     it('written into the file are warned of', async () => {
-      const { warnings } = await load(await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: ${'s'.repeat(32)} }\n` }))
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': `${minimal}admin: { secret: "${adminSecret}" }\n` }))
       assert.ok(warnings.some(({ path, message }) => path === 'admin.secret' && message.startsWith('a secret is written into the file')))
     })
   })
@@ -286,7 +288,7 @@ routes:
   - { id: b, path: "/v1/items:list", public: true }
 `
     const told = async (policy: string): Promise<string[]> => {
-      const { warnings } = await load(await policyFiles({ 'postern.yaml': policy, secret: 's'.repeat(32) }))
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': policy, secret: adminSecret }))
       return warnings.filter(({ path }) => path !== 'state').map(({ line, path }) => `${line} ${path}`)
     }
     assert.deepEqual(await told(text), ['4 listen.admin', '6 issuer.keys.publish_before', '9 routes[0].path'])

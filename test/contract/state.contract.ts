@@ -4,13 +4,13 @@ import type { AuditEvent } from '../../src/core/audit-event.ts'
 import { type Change, keyVersion, type Revocation, type RevocationStore, type State, type StoredKey } from '../../src/core/ports.ts'
 import { until } from '../support/until.ts'
 import { apiKeysContract } from './api-keys.contract.ts'
+import { auditContract } from './audit.contract.ts'
 import { recordsContract } from './records.contract.ts'
+import { revocationsContract } from './revocations.contract.ts'
 
 /** One place where state is kept, that any number of handles may open. */
 export interface Place {
   readonly open: (realm: string) => Promise<State>
-  /** Opens a handle that keeps so many decisions, about. */
-  readonly openSmall: (realm: string, decisionsKept: number) => Promise<State>
   /** Writes the label past every handle, as a platform or an operator would; absent where there is no other way in. */
   readonly writeStraight?: (realm: string, resource: string, id: string, name: string, value: string) => Promise<void>
   /** Makes the labels end by themselves in so many milliseconds; absent where nothing expires. */
@@ -415,6 +415,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
 
     apiKeysContract(open)
     recordsContract(open)
+    revocationsContract(open)
 
     it('keeps the order of the audit trail, appended or committed', async () => {
       const { audit } = await open('audit')
@@ -430,29 +431,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
       deepEqual(await audit.tail(0), [])
     })
 
-    it('never lets decisions push out other events, and bounds decisions alone', async () => {
-      const { audit } = await place.openSmall('flood', 100).then((state) => {
-        opened.push(state)
-        return state
-      })
-      await audit.commit(event(0))
-      for (let n = 0; n < 12_000; n++) {
-        if (n === 6000) await audit.commit(event(1))
-        audit.append(decision(n))
-        if (n % 500 === 0) await audit.tail(1)
-      }
-      await audit.tail(1)
-      // Trimming goes on by and by.
-      for (let n = 12_000; n < 12_050; n++) await audit.commit(decision(n))
-      const tail = await audit.tail(20_000)
-      deepEqual(
-        tail.filter(({ type }) => type !== 'decision').map(({ id }) => id),
-        ['event-0', 'event-1'],
-      )
-      const kept = tail.filter(({ type }) => type === 'decision')
-      equal(kept.at(-1)?.id, decision(12_049).id)
-      ok(kept.length >= 100 && kept.length <= 10_000, `${kept.length} decisions kept`)
-    }).timeout(30_000)
+    auditContract(open)
 
     it('tells decisions and other events in the order of their time', async () => {
       const { audit } = await open('merged')

@@ -10,7 +10,7 @@ import { type Place, stateContract } from './state.contract.ts'
 stateContract('memory', async () => {
   const store = createMemoryStore()
   const open = (realm: string) => openMemoryState({ realm, store })
-  return { open, openSmall: open, survives: true, close: async () => {} }
+  return { open, survives: true, close: async () => {} }
 })
 
 stateContract('SQLite file', async () => {
@@ -18,7 +18,6 @@ stateContract('SQLite file', async () => {
   const path = folder.file('state/postern.db')
   return {
     open: (realm) => openSqliteState({ path, realm }),
-    openSmall: (realm, decisionsKept) => openSqliteState({ path, realm, decisionsKept }),
     writeStraight: async (realm, resource, id, name, value) => {
       const database = new DatabaseSync(path)
       database
@@ -35,7 +34,6 @@ async function redisPlace(url: string, stop: () => Promise<void>): Promise<Place
   const client = new Redis(url, { protocol: 2 })
   return {
     open: (realm) => openRedisState({ place: { url }, realm }),
-    openSmall: (realm, decisionsKept) => openRedisState({ place: { url }, realm, decisionsKept }),
     writeStraight: async (realm, resource, id, name, value) =>
       void (await client.hset(`postern:${realm}:labels:${resource}:${id}`, name, value)),
     expire: async (realm, resource, id, ms) => void (await client.pexpire(`postern:${realm}:labels:${resource}:${id}`, ms)),

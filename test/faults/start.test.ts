@@ -135,7 +135,7 @@ const refusals: Record<string, Refusal> = {
   'a secret file that others can read': {
     policy: policyWith({ rest: `admin: { secret: "\${file:@folder@/secret}" }\n` }),
     prepare: ({ file }) => {
-      writeFileSync(file('secret'), 'x'.repeat(40))
+      writeFileSync(file('secret'), 'a secret that nobody guesses, of 40 letters')
       chmodSync(file('secret'), 0o644)
     },
     code: 2,

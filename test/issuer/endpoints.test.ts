@@ -21,9 +21,21 @@ describe('issuer endpoints', () => {
         response_types_supported: ['id_token'],
         subject_types_supported: ['public'],
         id_token_signing_alg_values_supported: ['ES256'],
+        claims_supported: [
+          ...['iss', 'sub', 'aud', 'exp', 'iat', 'jti'],
+          ...['client_id', 'scope', 'roles', 'act', 'cnf', 'task_id', 'orch_id', 'resource'],
+        ],
       })
     })
   }
+  it('names the token service while there is one', async () => {
+    let served: object | undefined
+    const full = issuerEndpoints({ issuer, jwks: () => ({ keys: [] }), tokenService: () => served, tls: true })
+    const read = async () => (await (await full.request('/.well-known/openid-configuration')).json()) as Record<string, unknown>
+    assert.ok(!('token_endpoint' in (await read())))
+    served = { token_endpoint: `${issuer}/token` }
+    assert.equal((await read())['token_endpoint'], `${issuer}/token`)
+  })
   it('serves the keys of the moment, to be kept for a while', async () => {
     const answer = await app.request('/sts/jwks.json')
     assert.deepEqual(await answer.json(), { keys: [{ kid: 'k' }] })

@@ -161,9 +161,9 @@ describe('algorithms of the key ring', () => {
       const waiting = await all[0]!.rotate()
       await settle()
       // One begins it, while the others only look, or rotate too.
-      const [begun] = await Promise.all([all[0]!.rotate({ now: true }), all[1]!.reload(), all[2]!.rotate({ now: true })])
+      const [begun, , again] = await Promise.all([all[0]!.rotate({ now: true }), all[1]!.reload(), all[2]!.rotate({ now: true })])
       await settle()
-      assert.equal(begun, waiting)
+      assert.ok([begun, again].includes(waiting))
       for (const ring of all) assert.ok(['signing', 'retired'].includes(ring.list().find(({ kid }) => kid === waiting)!.state))
       assert.equal(new Set(all.map((ring) => headOf(ring).kid)).size, 1)
       now += 1000

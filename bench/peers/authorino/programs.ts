@@ -20,7 +20,7 @@ export interface Programs {
  * @throws PeerUnavailable where one cannot be built
  */
 export async function buildPrograms(): Promise<Programs> {
-  const etcd = await buildOwn(fileURLToPath(new URL('etcd/', import.meta.url)), 'bench-etcd')
+  const { etcd, apiServer } = await buildKubernetes()
   const authorino = await buildPublished({
     module: 'github.com/kuadrant/authorino',
     version,
@@ -30,13 +30,18 @@ export async function buildPrograms(): Promise<Programs> {
     niceness: 19,
     keep: ['install/crd'],
   })
-  const apiServer = await buildApiServer()
   return {
     authorino: join(authorino, 'authorino'),
     crds: join(authorino, 'install/crd'),
     etcd,
-    apiServer: join(apiServer, 'kube-apiserver'),
+    apiServer,
   }
+}
+
+/** Builds a Kubernetes API server and the etcd that it stores in, or finds them. @throws PeerUnavailable where one cannot be built */
+export async function buildKubernetes(): Promise<Pick<Programs, 'etcd' | 'apiServer'>> {
+  const etcd = await buildOwn(fileURLToPath(new URL('etcd/', import.meta.url)), 'bench-etcd')
+  return { etcd, apiServer: join(await buildApiServer(), 'kube-apiserver') }
 }
 
 /** The module's own go.mod looks for its parts in folders that are not in the module: they are published beside it. */

@@ -103,7 +103,8 @@ export function createLaunchTokens({ records, record, clock, onCreated }: Launch
       return {
         kept,
         consume: async () =>
-          !kept.singleUse || (await records.write('launch-token', { id, value: write({ ...kept, used: true }), until }, revision)) !== undefined,
+          !kept.singleUse ||
+          (await records.write('launch-token', { id, value: write({ ...kept, used: true }), until }, revision)) !== undefined,
       }
     },
   }

@@ -1,5 +1,5 @@
+import type { OwnToken } from '../../core/issuer.ts'
 import type { ReplayStore, Revocation, RevocationCheck, Soon } from '../../core/ports.ts'
-import type { RecordStore } from '../../core/record-store.ts'
 import type { Issuance } from '../issuance.ts'
 import type { SubjectVerifier } from '../subject-token.ts'
 import type { ProofRules } from './proof.ts'
@@ -23,6 +23,8 @@ export interface GrantPolicy {
   readonly proofs: ProofRules
   /** Whether a subject is one that only tokens of our own may name: a client's id, an agent's. */
   readonly reserved: (subject: string) => Soon<boolean>
+  /** Whether the client or the agent that a token of ours was issued to is still there. */
+  readonly stands: (token: OwnToken) => Soon<boolean>
 }
 
 /** Whom a revocation may concern. */
@@ -41,6 +43,5 @@ export interface GrantNeeds {
   /** Durable, and in force on this replica, when it resolves. @throws {Unavailable} */
   readonly revoke: (revocation: Revocation) => Promise<void>
   readonly replays: ReplayStore
-  readonly records: Pick<RecordStore, 'read' | 'write'>
   readonly trail: RefusalTrail
 }

@@ -1,8 +1,8 @@
+import type { Confirmation } from '../../core/confirmation.ts'
 import { replayKey } from '../../core/dpop.ts'
 import { importProofKey, readProofKey } from '../../core/dpop-key.ts'
 import type { Nonces } from '../../core/dpop-nonce.ts'
 import { normalUri } from '../../core/dpop-target.ts'
-import type { Confirmation } from '../../core/confirmation.ts'
 import type { JsonObject } from '../../core/json.ts'
 import { isSignatureAlgorithm, type SignatureAlgorithm, verifySignature } from '../../core/jws.ts'
 import { clockSkew, parseJwt } from '../../core/jwt.ts'
@@ -98,7 +98,11 @@ export function notProved(confirmation: Confirmation | undefined, shown: ShownKe
       'the token is bound to a key: expected a DPoP proof by that key',
     )
   if (x5tS256 !== undefined && x5tS256 !== shown.x5tS256)
-    return refuse(tokenNotAccepted, 'not_proved', 'the token is bound to a client certificate: expected that certificate on this connection')
+    return refuse(
+      tokenNotAccepted,
+      'not_proved',
+      'the token is bound to a client certificate: expected that certificate on this connection',
+    )
   return undefined
 }
 

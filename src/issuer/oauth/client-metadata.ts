@@ -3,6 +3,8 @@ import { type Client, type ClientAuthentication, grantTypes } from '../../core/i
 
 /** RFC 7523, section 2.1. */
 export const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+/** The built-in client of those who have none: the token that they want swapped is their credential. */
+export const federatedClient = 'federated'
 /** Every `grant_type` that is served. */
 export const servedGrants: readonly string[] = [...Object.values(grantTypes), jwtBearer]
 

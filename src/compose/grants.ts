@@ -1,0 +1,222 @@
+import type { Introspection } from '../adapters/introspection.ts'
+import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
+import { createLogSample } from '../adapters/log-sample.ts'
+import { openSharedSecret, type SharedSecret } from '../adapters/shared-secret.ts'
+import type { Loaded } from '../config/read.ts'
+import type { Settings } from '../config/schema.ts'
+import { createNonces, type Nonces } from '../core/dpop-nonce.ts'
+import type { OwnToken } from '../core/issuer.ts'
+import type { Client, Grant } from '../core/issuer-client.ts'
+import { type Revocation, type RevocationCheck, type Soon, type State, Unavailable } from '../core/ports.ts'
+import { families } from '../issuer/grants/families.ts'
+import { createGrants } from '../issuer/grants/grants.ts'
+import { ownSubjects } from '../issuer/grants/own-subject.ts'
+import type { EdgeAudience, GrantPolicy, Revoked } from '../issuer/grants/policy.ts'
+import { familyOf } from '../issuer/grants/refresh-claims.ts'
+import { validatorSubjects } from '../issuer/grants/validator-subject.ts'
+import type { Grants } from '../issuer/grants.ts'
+import type { Issuance, RecordAct } from '../issuer/issuance.ts'
+import { ownTokens } from '../issuer/own-token.ts'
+import { composeFederation } from './federation.ts'
+import { composeClients } from './grant-clients.ts'
+import type { IssuerParts } from './issuer.ts'
+import { composeOidc } from './oidc.ts'
+import { Pool } from './pool.ts'
+
+export interface ComposeGrantsNeeds {
+  /** The policy in force now. */
+  readonly loaded: () => Loaded
+  readonly issuer: Pick<IssuerParts, 'url' | 'keys'>
+  readonly issue: Issuance
+  readonly state: Pick<State, 'records' | 'replays' | 'secrets'>
+  /** The list in force. */
+  readonly revocations: () => Pick<RevocationCheck, 'check'>
+  readonly revoke: (revocation: Revocation) => Promise<void>
+  readonly record: RecordAct
+  readonly onFault: (cause: unknown) => void
+  /** Told after each fetch of an issuer's keys. */
+  readonly onKeys?: ((condition: JwksCondition) => void) | undefined
+  /** Clients beside those of the policy: the broker's apps. */
+  readonly apps?: ((id: string) => Soon<Client | undefined>) | undefined
+  /** Whether the agent that a token of ours was issued to is still there; asked of tokens with a task alone. Absent: it is. */
+  readonly agents?: ((token: OwnToken) => Soon<boolean>) | undefined
+}
+
+/** The policy behind the token endpoint. */
+export interface ComposedGrants {
+  readonly grants: Grants
+  /** @throws {Unavailable} */
+  readonly clients: (id: string) => Promise<Client | undefined>
+  /** What the policy in force offers; undefined where it has neither a client nor a federation rule. */
+  readonly offered: () => { readonly grants: ReadonlySet<Grant>; readonly federation: boolean } | undefined
+  /**
+   * Ends all that came of one exchange: for a refresh token that its client revokes (RFC 7009, section 2.1).
+   * @param now milliseconds since the epoch
+   * @returns ids of the access tokens that were revoked with it; none where it is no refresh token
+   */
+  readonly endFamily: (token: OwnToken, now: number) => Promise<readonly string[]>
+  /** Keys of issuers, for status. */
+  readonly jwks: () => readonly Jwks[]
+  readonly close: () => Promise<void>
+}
+
+/** Refusals of one client that are written at once, and in a second when those are used up. */
+const burst = 20
+const perSecond = 2
+/** Clients that are told apart. */
+const mostKinds = 200
+
+interface Composed {
+  readonly of: Loaded
+  readonly clients: ReadonlyMap<string, Client>
+  readonly policy: GrantPolicy
+}
+
+/** Clients and grants, each by the policy that is in force when they are asked. */
+export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
+  const { issuer, state, record } = needs
+  const jwks = new Pool<Jwks>((keys) => keys.close())
+  const introspections = new Pool<Introspection>((asked) => asked.close())
+  const verify = ownTokens({ issuer: issuer.url, keys: issuer.keys })
+  const nonces = sharedNonces(state, needs.onFault)
+  const kept = families({ records: state.records, revoke: needs.revoke })
+  const revoked: Revoked = (whom, now) => {
+    const answer = needs.revocations().check(whom, now)
+    if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
+    return answer === 'revoked'
+  }
+  const refusals = createLogSample({
+    burst,
+    perSecond,
+    kinds: mostKinds,
+    tell: (client, suppressed) => {
+      const event = { type: 'token_refused', outcome: 'failure', reason: 'counted', detail: { suppressed } } as const
+      record({ ...event, ...(client !== undefined && { actor: client }) }).catch(needs.onFault)
+    },
+  })
+
+  let composed: Composed | undefined
+  const current = (): Composed => {
+    const loaded = needs.loaded()
+    if (composed?.of === loaded) return composed
+    composed = compose(loaded)
+    for (const pool of [jwks, introspections]) pool.sweep()
+    return composed
+  }
+
+  const clients = async (id: string): Promise<Client | undefined> => current().clients.get(id) ?? (await needs.apps?.(id))
+  /** An agent's token names the app that let it in, or nobody: whether the agent is there is the broker's to say. */
+  const stands = async (token: OwnToken): Promise<boolean> => {
+    if (token.task !== undefined) return (await needs.agents?.(token)) ?? true
+    return token.client === undefined || (await clients(token.client)) !== undefined
+  }
+
+  const compose = (loaded: Loaded): Composed => {
+    const { settings } = loaded
+    const found = composeClients(settings)
+    const edges = edgesOf(settings)
+    const agents = settings.broker.enabled ? `spiffe://${settings.broker.trust_domain}/agent/` : undefined
+    const exchanges = needs.apps !== undefined || [...found.values()].some(({ exchange }) => exchange)
+    const { algorithms, max_age: maxAgeMs, nonce } = settings.dpop
+    const { realm } = settings
+    // Asked for now, so that it is there when the first proof comes.
+    if (nonce === 'required' && exchanges) nonces.of(realm, maxAgeMs)
+    const federation = composeFederation(settings, { jwks, onKeys: needs.onKeys })
+    const policy: GrantPolicy = {
+      edges,
+      // Nobody's keys are fetched where nobody may exchange.
+      verifiers: exchanges
+        ? [
+            ...validatorsOf(settings).map((validator) => validatorSubjects(validator, revoked)),
+            ownSubjects({ issuer: issuer.url, verify, revoked, edges, stands }),
+            ...(federation ? [federation] : []),
+          ]
+        : [],
+      proofs: { algorithms, maxAgeMs, nonces: nonce === 'required' ? () => nonces.of(realm, maxAgeMs) : undefined },
+      reserved: async (subject) => (agents !== undefined && subject.startsWith(agents)) || (await clients(subject)) !== undefined,
+      stands,
+    }
+    return { of: loaded, clients: found, policy }
+  }
+
+  /** The validators of JWTs that have another issuer, with keys that are fetched here, also where Envoy verifies at the edge. */
+  const validatorsOf = ({ identity }: Settings) =>
+    identity.flatMap((entry) => {
+      if (entry.type !== 'oidc') return []
+      const { name: validator, subject_namespace: namespace = '', may_assert } = entry
+      const common = { validator, namespace, mayAssert: may_assert && new Set(may_assert) }
+      return [composeOidc({ ...entry, verified_by: 'postern' }, common, { jwks, introspections, onKeys: needs.onKeys })]
+    })
+
+  const grants = createGrants({
+    issuer: issuer.url,
+    policy: () => current().policy,
+    issue: needs.issue,
+    revoked,
+    revoke: needs.revoke,
+    replays: state.replays,
+    trail: { record, admits: refusals.admits },
+    verify,
+    families: kept,
+  })
+  // Keys are on their way before the first client asks.
+  current()
+
+  return {
+    grants,
+    clients,
+    offered: () => {
+      const { of, clients: known } = current()
+      const federation = of.settings.issuer.federation.length > 0
+      if (known.size === 0 && needs.apps === undefined) return undefined
+      return { grants: new Set([...known.values()].flatMap((client) => client.grants)), federation }
+    },
+    endFamily: async (token, now) => {
+      const family = familyOf(token)
+      return family === undefined ? [] : kept.end(family, now)
+    },
+    jwks: () => jwks.values(),
+    close: async () => {
+      refusals.close()
+      nonces.close()
+      for (const pool of [jwks, introspections]) await pool.close()
+    },
+  }
+}
+
+/** What `postern` validators admit; of two with one audience the first, which is asked first at the edge too. */
+function edgesOf({ identity }: Settings): ReadonlyMap<string, EdgeAudience> {
+  const edges = new Map<string, EdgeAudience>()
+  for (const entry of identity) {
+    if (entry.type !== 'postern' || edges.has(entry.audience)) continue
+    const { name: validator, subject_namespace: namespace = '', may_assert } = entry
+    edges.set(entry.audience, { validator, namespace, mayAssert: may_assert && new Set(may_assert) })
+  }
+  return edges
+}
+
+/** Nonces of the secret that all replicas share; it is asked for when a policy first wants nonces. */
+function sharedNonces({ secrets }: Pick<State, 'secrets'>, onFault: (cause: unknown) => void) {
+  let opening: Promise<SharedSecret> | undefined
+  let secret: SharedSecret | undefined
+  let made: { readonly from: Uint8Array; readonly realm: string; readonly stepMs: number; readonly nonces: Nonces } | undefined
+  return {
+    /** @returns undefined until state has given the secret */
+    of: (realm: string, stepMs: number): Nonces | undefined => {
+      if (!opening) {
+        opening = openSharedSecret(secrets, 'dpop-nonce')
+        opening.then((opened) => {
+          secret = opened
+        }, onFault)
+      }
+      const bytes = secret?.current()
+      if (bytes === undefined) return undefined
+      if (made?.from !== bytes || made.realm !== realm || made.stepMs !== stepMs)
+        made = { from: bytes, realm, stepMs, nonces: createNonces(bytes, realm, stepMs) }
+      return made.nonces
+    },
+    close: (): void => {
+      opening?.then((opened) => opened.close(), onFault)
+    },
+  }
+}
