@@ -3,9 +3,11 @@ import { createFingerprint, newFingerprintKey } from './adapters/fingerprint.ts'
 import { createIds } from './adapters/ids.ts'
 import { createLog } from './adapters/log.ts'
 import { createMetrics } from './adapters/metrics.ts'
+import { loginLimit } from './admin/login.ts'
 import { readinessOf } from './admin/status.ts'
 import { composeAdmin } from './compose/admin.ts'
 import { availabilityLog } from './compose/availability-log.ts'
+import { composeBroker } from './compose/broker.ts'
 import { composeChecking } from './compose/checking.ts'
 import { createClosing } from './compose/closing.ts'
 import { openDoors } from './compose/doors.ts'
@@ -18,6 +20,7 @@ import { createRejectionLog } from './compose/rejections.ts'
 import { openRulings } from './compose/rulings.ts'
 import { openState } from './compose/state.ts'
 import { statusOf } from './compose/status.ts'
+import { composeTokenService } from './compose/token-service.ts'
 import { unchangingOf, workersOf } from './compose/workers-count.ts'
 import { createCrew } from './compose/workers-crew.ts'
 import type { WorkerLink } from './compose/workers-link.ts'
@@ -27,6 +30,7 @@ import { faultText } from './config/faults.ts'
 import { readPolicy } from './config/read.ts'
 import { watchPolicy } from './config/watch.ts'
 import { StartRefused } from './core/start-refused.ts'
+import type { Fetch } from './wire/http-listener.ts'
 
 export const version: string = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
   .version
@@ -101,13 +105,14 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     const fingerprintKey = link?.fingerprintKey() ?? newFingerprintKey()
     const rejections = createRejectionLog({ log, count: metrics.rejection, fingerprint: createFingerprint(fingerprintKey) })
     closing.add(rejections.close)
+    const onKeys = createKeysLog(log)
     const rulings = await openRulings(read.loaded, {
       state,
       issuer,
       clock: metrics.clock,
       onMinted: metrics.tokenIssued,
       onRejection: rejections.observe,
-      onKeys: createKeysLog(log),
+      onKeys,
       onSharedToken: (validator, detail) => {
         metrics.fault('secret')
         log.warn({ validator, detail }, 'a shared token cannot be used')
@@ -131,25 +136,63 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
         workers: crew && { serving: crew.counts().alive, wanted: crew.size },
       })
     const status = () => statusOf({ version, started, state, issuer, rulings, inForce, crew, ready: () => readiness().ready })
-    const admin = composeAdmin({
+    const counted = metricsOfAll(metrics, crew)
+    const broker =
+      issuer && !link
+        ? await composeBroker({
+            version,
+            started,
+            state,
+            issuer,
+            rulings,
+            metrics: counted,
+            loaded: inForce.loaded,
+            newId,
+            log,
+            onFault: onFault('broker'),
+          })
+        : undefined
+    if (broker) closing.add(broker.close)
+    Object.assign(parts, { broker } satisfies Measured)
+    const tokenService =
+      issuer && settings.listen.issuer && !link
+        ? composeTokenService({
+            state,
+            issuer,
+            rulings,
+            metrics: counted,
+            loaded: inForce.loaded,
+            newId,
+            onFault: onFault('issuer'),
+            onKeys,
+          })
+        : undefined
+    if (tokenService) closing.add(tokenService.close)
+    const administration = {
       state,
       issuer,
       rulings,
-      metrics: metricsOfAll(metrics, crew),
+      broker: broker?.port,
+      logins: loginLimit(),
+      metrics: counted,
       status,
       readiness,
       newId,
       loaded: inForce.loaded,
       onFault: onFault('admin'),
-    })
-    const endpoints = issuer && composeEndpoints(issuer, settings, inForce.loaded, metrics)
+    }
+    const admin = composeAdmin(administration)
+    const endpoints = issuer && composeEndpoints(issuer, settings, inForce.loaded, metrics, () => tokenService?.metadata())
+    const onIssuer = composeAdmin({ ...administration, onIssuer: true })
+    const documents: Fetch | undefined = endpoints && ((request) => endpoints.fetch(request))
     const doors = await openDoors({
       listen: settings.listen,
       handler,
       crew,
       link,
       admin: (request, connection) => admin.fetch(request, connection),
-      issuer: endpoints && ((request) => endpoints.fetch(request)),
+      issuer: documents && (broker?.over(documents, (request, connection) => onIssuer.fetch(request, connection)) ?? documents),
+      takeIssuer: tokenService?.take,
       log,
       closing,
     })

@@ -5,7 +5,6 @@ import { brokerPaths } from '../admin/openapi.ts'
 import type { BrokerPort } from '../admin/ports.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
-import type { OwnToken } from '../core/issuer.ts'
 import { createLimit, limitKey } from '../core/limit.ts'
 import { type State, Unavailable } from '../core/ports.ts'
 import { createAgents } from '../issuer/broker/agents.ts'
@@ -27,6 +26,7 @@ import type { Fetch } from '../wire/http-listener.ts'
 import { startSweeps } from './broker-sweeps.ts'
 import type { IssuerParts } from './issuer.ts'
 import { longestLifeMs } from './longest-life.ts'
+import { ownRevoked } from './own-revoked.ts'
 import type { Rulings } from './rulings.ts'
 
 export interface BrokerNeeds {
@@ -40,8 +40,6 @@ export interface BrokerNeeds {
   readonly newId: () => string
   readonly log: Logger
   readonly onFault: (cause: unknown) => void
-  /** Whether this process takes away what is over: one of those that share a policy. */
-  readonly sweeps: boolean
 }
 
 /** The agent broker, and the upkeep of what the issuer remembers. */
@@ -76,7 +74,7 @@ export function brokerRules({ broker, identity }: Pick<Settings, 'broker' | 'ide
 
 /** Puts the broker together. State that does not answer yet stops nothing: what needs it is unavailable. */
 export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
-  const { version, started, state, issuer, rulings, metrics, loaded, newId, log, onFault, sweeps } = needs
+  const { version, started, state, issuer, rulings, metrics, loaded, newId, log, onFault } = needs
   const { records } = state
   const clock = Date.now
   const { realm } = loaded().settings
@@ -84,7 +82,7 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   const secret = await openSharedSecret(state.secrets, 'broker-challenge')
   const record = recordingActs({ audit: state.audit, newId, realm, clock })
   const issue = issuing({ mint: issuer.mint, records, record, onIssued: metrics.tokenIssued })
-  const isRevoked = revokedBy(rulings, loaded)
+  const isRevoked = ownRevoked(rulings, loaded)
   const onClockSkew = metrics.clockSkew
   const present = readingPresented({ verify: ownTokens({ issuer: issuer.url, keys: issuer.keys }), isRevoked, onClockSkew })
   const nonces = createNonces(secret.current, realm)
@@ -92,9 +90,7 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   const launchTokens = createLaunchTokens({ records, record, clock, onCreated: metrics.launchTokenCreated })
   const agents = createAgents(records)
   const revoke = rulings.revoke
-  const upkeep = sweeps
-    ? startSweeps({ records, record, revoke, longestLife: () => seconds(longestLifeMs(loaded().settings)), log, onFault })
-    : undefined
+  const upkeep = startSweeps({ records, record, revoke, longestLife: () => seconds(longestLifeMs(loaded().settings)), log, onFault })
   const logins = createLimit(loginsPerSecond, loginsBurst)
   const asks = createLimit(asksPerSecond, asksBurst)
 
@@ -143,9 +139,9 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   return {
     port: { apps, launchTokens, launchBody },
     over,
-    activeAgents: () => (loaded().settings.broker.enabled ? upkeep?.activeAgents() : undefined),
+    activeAgents: () => (loaded().settings.broker.enabled ? upkeep.activeAgents() : undefined),
     close: () => {
-      upkeep?.close()
+      upkeep.close()
       secret.close()
     },
   }
@@ -158,19 +154,5 @@ async function reachable({ audit, fault }: State): Promise<{ dbConnected: boolea
   } catch (cause) {
     if (cause instanceof Unavailable) return { dbConnected: false, auditEvents: 0 }
     throw cause
-  }
-}
-
-/** Whether a token of ours is revoked at any level. The edge knows its subject under the namespace of the validator that admits it. */
-function revokedBy(rulings: Rulings, loaded: () => Loaded): (token: OwnToken) => boolean {
-  return ({ id, subject, issuedAt, actor, client, task, audience }) => {
-    const namespace = loaded().settings.identity.flatMap((entry) =>
-      entry.type === 'postern' && audience.includes(entry.audience) ? [entry.subject_namespace ?? ''] : [],
-    )[0]
-    const issued = { ...(client !== undefined && { client }), ...(task !== undefined && { task }) }
-    const principal = { tokenId: id, subject: (namespace ?? '') + subject, rawSubject: subject, issuedAt, issued }
-    const answer = rulings.revocations().check({ ...principal, ...(actor && { actor }) }, Date.now())
-    if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
-    return answer === 'revoked'
   }
 }

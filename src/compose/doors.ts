@@ -3,7 +3,7 @@ import { createLogBound } from '../adapters/log-bound.ts'
 import type { Settings } from '../config/schema.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import type { CheckHandler } from '../wire/check-handler.ts'
-import { type Fetch, startHttpListener } from '../wire/http-listener.ts'
+import { type Fetch, startHttpListener, type Take } from '../wire/http-listener.ts'
 import { startLeanServer } from '../wire/lean-server.ts'
 import { formatListenAddress, type Listener, ListenFault, type ListenTls, parseListenAddress } from '../wire/listener.ts'
 import type { CheckServer, CheckServerOptions } from '../wire/transport.ts'
@@ -24,6 +24,8 @@ export interface DoorsNeeds {
   readonly admin: Fetch
   /** undefined where nothing is minted. */
   readonly issuer: Fetch | undefined
+  /** What the issuer listener asks first. */
+  readonly takeIssuer: Take | undefined
   readonly log: Logger
   readonly closing: Closing
 }
@@ -55,15 +57,20 @@ export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
     if (bound.admits()) log.warn({ detail }, 'listener')
   }
   const addresses: Record<string, string> = {}
-  const http = async (name: 'admin' | 'issuer', settings: ListenSettings | undefined, fetch: Fetch | undefined): Promise<void> => {
+  const http = async (
+    name: 'admin' | 'issuer',
+    settings: ListenSettings | undefined,
+    fetch: Fetch | undefined,
+    take?: Take,
+  ): Promise<void> => {
     if (!settings || !fetch || link) return
-    const opened = await startHttpListener({ name, listener: listenerOf(settings), fetch, onFault })
+    const opened = await startHttpListener({ name, listener: listenerOf(settings), fetch, take, onFault })
     closing.add(() => opened.close(httpDrainMs))
     addresses[name] = formatListenAddress(opened.address)
   }
   try {
     await http('admin', listen.admin, needs.admin)
-    await http('issuer', listen.issuer, needs.issuer)
+    await http('issuer', listen.issuer, needs.issuer, needs.takeIssuer)
     const check = await openCheck(needs, onFault)
     closing.add(() => check.close(drainMs))
     addresses['check'] = formatListenAddress(check.address)

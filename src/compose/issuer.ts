@@ -173,6 +173,7 @@ export function composeEndpoints(
   { listen }: Settings,
   loaded: () => Loaded,
   metrics: Pick<Metrics, 'request'>,
+  tokenService: () => object | undefined,
 ) {
   if (!listen.issuer) return undefined
   return issuerEndpoints({
@@ -180,6 +181,7 @@ export function composeEndpoints(
     jwks: () => ring()?.jwks() ?? { keys: [] },
     algorithms,
     keys: () => ring()?.list() ?? [],
+    tokenService,
     protectedResource: composeProtectedResource(loaded, url),
     tls: listen.issuer.tls.mode !== 'none',
     observe: metrics.request,

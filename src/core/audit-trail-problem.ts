@@ -46,10 +46,10 @@ export class TrailProblems {
     if (told) Object.assign(told, { line, id })
   }
 
-  /** In the order of the lines, events before decisions. */
+  /** Checkpoints first, for what is missing before them follows from that; then in the order of the lines, events before decisions. */
   list(): readonly TrailProblem[] {
-    const order = { events: 0, decisions: 1 }
-    return [...this.#found].sort((a, b) => (a.log ? order[a.log] : 2) - (b.log ? order[b.log] : 2) || a.line - b.line)
+    const rank = ({ fault, log }: TrailProblem): number => (fault === 'checkpoint' ? 0 : log === 'events' ? 1 : log === 'decisions' ? 2 : 3)
+    return [...this.#found].sort((a, b) => rank(a) - rank(b) || a.line - b.line)
   }
 }
 

@@ -5,6 +5,8 @@ import { encryptedKeyStore, keyCipher, readEncryptionKey } from '../../src/adapt
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
 import { type KeyRing, openKeyRing } from '../../src/issuer/key-ring.ts'
+import { keySet } from '../../src/issuer/key-set.ts'
+import { isPageKey } from '../../src/issuer/signing-key.ts'
 import { type AdminClient, adminClient } from '../support/admin.ts'
 import { freePorts } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
@@ -95,7 +97,11 @@ for (const kind of ['redis', 'file'] as const) {
       closeState = state.close
       const cipher = keyCipher(readEncryptionKey(secrets.POSTERN_TEST_ENCRYPTION_KEY))
       const times = { publishBeforeMs: 900_000, rotateEveryMs: Number.POSITIVE_INFINITY, keepForMs: 900_000 }
-      ring = await openKeyRing({ store: encryptedKeyStore(state.keys, cipher), feed: state.feed, ...times })
+      ring = await openKeyRing({
+        store: keySet(encryptedKeyStore(state.keys, cipher), (key) => !isPageKey(key)),
+        feed: state.feed,
+        ...times,
+      })
     })
     after(async () => {
       ring?.close()
@@ -212,28 +218,30 @@ for (const kind of ['redis', 'file'] as const) {
       for (const { credential, level } of revoked) assert.deepEqual(new Set(await answers(credential)), new Set(['revoked']), level)
     })
 
-    it('are not guessed by a replica that is cut off: it answers revocation_unavailable, and hears of them once it is back', async function () {
-      if (!proxy) return this.skip()
-      const [one, cut] = [replicas[0]!, replicas.at(-1)!]
-      const good = token({})
-      const bad = await victim('chain')
-      const begun = performance.now()
-      proxy.stall()
-      assert.equal((await one.admin.call('POST', '/v1/revoke', { level: bad.level, target: bad.target })).status, 200)
-      await until('the refusal', async () => (await one.asker.ask(path, bad.credential)) === 'revoked', promised)
-      await until('the distrust', async () => (await cut.asker.ask(path, good)) === 'revocation_unavailable', 5000)
-      const took = performance.now() - begun
-      assert.ok(took < 2000 + 700, `${took} ms`)
-      assert.equal(await cut.asker.ask(path, bad.credential), 'revocation_unavailable')
-      assert.deepEqual([await one.asker.ask(path, good), await cut.asker.ask('/healthz')], ['ok', 'ok'])
-      await sleep(300)
-      proxy.forward()
-      const back = performance.now()
-      await until('the recovery', async () => (await cut.asker.ask(path, good)) === 'ok', 8000)
-      assert.equal(await cut.asker.ask(path, bad.credential), 'revoked')
-      console.log(
-        `      cut off: revocation_unavailable after ${Math.round(took)} ms, well again after ${Math.round(performance.now() - back)} ms`,
-      )
-    })
+    if (kind === 'redis') {
+      it('are not guessed by a replica that is cut off: it answers revocation_unavailable, and hears of them once it is back', async () => {
+        const link = proxy!
+        const [one, cut] = [replicas[0]!, replicas.at(-1)!]
+        const good = token({})
+        const bad = await victim('chain')
+        const begun = performance.now()
+        link.stall()
+        assert.equal((await one.admin.call('POST', '/v1/revoke', { level: bad.level, target: bad.target })).status, 200)
+        await until('the refusal', async () => (await one.asker.ask(path, bad.credential)) === 'revoked', promised)
+        await until('the distrust', async () => (await cut.asker.ask(path, good)) === 'revocation_unavailable', 5000)
+        const took = performance.now() - begun
+        assert.ok(took < 2000 + 700, `${took} ms`)
+        assert.equal(await cut.asker.ask(path, bad.credential), 'revocation_unavailable')
+        assert.deepEqual([await one.asker.ask(path, good), await cut.asker.ask('/healthz')], ['ok', 'ok'])
+        await sleep(300)
+        link.forward()
+        const back = performance.now()
+        await until('the recovery', async () => (await cut.asker.ask(path, good)) === 'ok', 8000)
+        assert.equal(await cut.asker.ask(path, bad.credential), 'revoked')
+        console.log(
+          `      cut off: revocation_unavailable after ${Math.round(took)} ms, well again after ${Math.round(performance.now() - back)} ms`,
+        )
+      })
+    }
   })
 }

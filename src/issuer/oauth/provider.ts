@@ -37,7 +37,7 @@ export type Protocol = (request: RelayedRequest, response: ServerResponse) => Pr
 const maxAssertionLife = 3600
 const maxClientId = 256
 
-/** Loads the library, which costs 30 MB and a quarter of a second, and has it ask our functions for everything that is kept. */
+/** Loads the library, which costs 12 MB and an eighth of a second, and has it ask our functions for everything that is kept. */
 export async function openProtocol(needs: ProtocolNeeds): Promise<Protocol> {
   const { issuer } = needs
   // Not by its front door, which warns on the console of any Node.js that is no LTS release.

@@ -130,6 +130,7 @@ agent {
   socket_path = "${socket}"
   trust_bundle_path = "${bundle}"
   trust_domain = "${trustDomain}"
+  experimental { sync_interval = "1s" }
 }
 plugins {
   NodeAttestor "join_token" { plugin_data {} }

@@ -1,0 +1,91 @@
+import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
+import type { Metrics } from '../adapters/metrics.ts'
+import type { Loaded } from '../config/read.ts'
+import type { OwnToken } from '../core/issuer.ts'
+import type { Client } from '../core/issuer-client.ts'
+import type { State } from '../core/ports.ts'
+import { createAgents } from '../issuer/broker/agents.ts'
+import { issuing, recordingActs } from '../issuer/issuance.ts'
+import { ownTokens } from '../issuer/own-token.ts'
+import type { Take } from '../wire/http-listener.ts'
+import { composeGrants } from './grants.ts'
+import type { IssuerParts } from './issuer.ts'
+import { composeOAuth } from './oauth.ts'
+import { ownRevoked } from './own-revoked.ts'
+import type { Rulings } from './rulings.ts'
+
+export interface TokenServiceNeeds {
+  readonly state: State
+  readonly issuer: IssuerParts
+  readonly rulings: Rulings
+  readonly metrics: Metrics
+  readonly loaded: () => Loaded
+  readonly newId: () => string
+  readonly onFault: (cause: unknown) => void
+  readonly onKeys: (condition: JwksCondition) => void
+}
+
+/** What the issuer listener serves to clients, beside keys and discovery. */
+export interface TokenServiceParts {
+  /** `/token`, `/introspect` and `/revoke` */
+  readonly take: Take
+  /** What discovery says of it; undefined while nothing is served. */
+  readonly metadata: () => object | undefined
+  readonly jwks: () => readonly Jwks[]
+  readonly close: () => Promise<void>
+}
+
+/** Puts the token service together, by the policy in force whenever it is asked. */
+export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts {
+  const { state, issuer, rulings, metrics, loaded, newId, onFault, onKeys } = needs
+  const { realm, listen } = loaded().settings
+  const record = recordingActs({ audit: state.audit, newId, realm, clock: Date.now })
+  const issue = issuing({ mint: issuer.mint, records: state.records, record, onIssued: metrics.tokenIssued })
+  const isRevoked = ownRevoked(rulings, loaded)
+  const agents = createAgents(state.records)
+  const grants = composeGrants({
+    loaded,
+    issuer,
+    issue,
+    state,
+    revocations: rulings.revocations,
+    revoke: rulings.revoke,
+    record,
+    onFault,
+    onKeys,
+    agents: async ({ subject }) => (await agents.findActive(subject, Date.now() / 1000)) !== undefined,
+  })
+
+  /** One token, or for a refresh token all that came of its exchange (RFC 7009, section 2.1). */
+  const revoke = async (token: OwnToken, client: Client): Promise<void> => {
+    const now = Date.now()
+    const at = Math.floor(now / 1000)
+    await rulings.revoke({ level: 'token', target: token.id, at, until: token.expiresAt + 1 })
+    const others = await grants.endFamily(token, now)
+    await state.records.remove('token', token.id)
+    const detail = { level: 'token', subject: token.subject, ...(others.length > 0 && { with: [...others] }) }
+    await record({ type: 'token_revoked', outcome: 'success', actor: client.id, target: token.id, detail })
+    metrics.tokenRevoked('token')
+  }
+
+  const oauth = composeOAuth({
+    issuer: issuer.url,
+    clients: grants.clients,
+    grants: grants.grants,
+    verify: ownTokens({ issuer: issuer.url, keys: issuer.keys }),
+    isRevoked,
+    revoke,
+    replays: state.replays,
+    offered: grants.offered,
+    tls: listen.issuer?.tls.mode ?? 'none',
+    observe: metrics.request,
+    onFault,
+  })
+
+  return {
+    take: oauth.handle,
+    metadata: oauth.metadata,
+    jwks: grants.jwks,
+    close: grants.close,
+  }
+}
