@@ -6,6 +6,7 @@ import { createMetrics } from './adapters/metrics.ts'
 import { loginLimit } from './admin/login.ts'
 import { readinessOf } from './admin/status.ts'
 import { composeAdmin } from './compose/admin.ts'
+import { composeAudit, tellHeads } from './compose/audit.ts'
 import { availabilityLog } from './compose/availability-log.ts'
 import { composeBroker } from './compose/broker.ts'
 import { composeChecking } from './compose/checking.ts'
@@ -18,6 +19,7 @@ import { createKeysLog } from './compose/keys-log.ts'
 import { type Measured, metricSources } from './compose/measured.ts'
 import { createRejectionLog } from './compose/rejections.ts'
 import { openRulings } from './compose/rulings.ts'
+import { printSeedTokens } from './compose/seed-tokens.ts'
 import { openState } from './compose/state.ts'
 import { statusOf } from './compose/status.ts'
 import { composeTokenService } from './compose/token-service.ts'
@@ -98,7 +100,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
 
   try {
     const stateLog = availabilityLog(log, { state: settings.state.kind }, 'state')
-    const state = await openState(settings.state, settings.realm, stateLog, durabilityLog(log))
+    const state = await openState(settings.state, settings.realm, stateLog, durabilityLog(log), version)
+    closing.add(() => tellHeads(log, state))
     closing.add(() => state.close())
     const issuer = await openIssuer(settings, state, onFault('issuer'), link === undefined)
     if (issuer) closing.add(issuer.close)
@@ -122,10 +125,20 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     closing.add(rulings.close)
     const inForce = holdInForce(read.loaded, { state, log, metrics, newId, onFault, link })
     closing.add(inForce.close)
+    const audit = composeAudit({
+      state,
+      issuer,
+      loaded: inForce.loaded,
+      log,
+      newId,
+      onFault: onFault('audit'),
+      primary: link === undefined,
+    })
+    closing.add(audit.close)
     const handler = composeChecking({ rulings, inForce, metrics, newId, onFault: onFault('wire') })
     const crew =
       worker && size > 1 ? createCrew({ size, command: worker, unchanging: unchangingOf(settings), fingerprintKey, log }) : undefined
-    Object.assign(parts, { state, rulings, handler, crew } satisfies Measured)
+    Object.assign(parts, { state, audit, rulings, handler, crew } satisfies Measured)
 
     const readiness = () =>
       readinessOf({
@@ -209,6 +222,10 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     doors.serving(true)
     listening = true
     log.info({ version, realm: settings.realm, revision: read.loaded.revision, ...doors.addresses }, link ? 'worker serving' : 'serving')
+    if (broker && issuer) {
+      const print = (text: string): void => void process.stdout.write(text)
+      await printSeedTokens({ settings, broker: broker.port, issuer, print }).catch(onFault('broker'))
+    }
     const reload = (): void => {
       watch.now()
       crew?.reload()

@@ -4,7 +4,7 @@ import { type Checkpoint, checkpointType, createCut, readCheckpoint, signatureOf
 import type { AuditEvent } from '../core/audit-event.ts'
 import { type AuditLog, type AuditLogName, auditLogs } from '../core/audit-log.ts'
 import { readStarted } from '../core/audit-started.ts'
-import type { JsonObject } from '../core/json.ts'
+import { type JsonObject, readJsonObject } from '../core/json.ts'
 import { type ReplayStore, Unavailable } from '../core/ports.ts'
 
 /** What is kept of a log. */
@@ -15,6 +15,13 @@ export interface Kept {
   readonly lines?: number | undefined
 }
 
+export interface CheckpointSigner {
+  /** A JWS in compact serialization. @throws {Unavailable} */
+  readonly sign: (payload: JsonObject, typ: string) => string
+  /** Whether a key signs now, or it is not known which does. */
+  readonly signs: (kid: string) => boolean
+}
+
 export interface AuditRetentionOptions {
   readonly audit: Pick<AuditLog, 'read' | 'size' | 'cut' | 'commitTo'>
   /** Of several replicas one does the work of each turn. */
@@ -23,7 +30,7 @@ export interface AuditRetentionOptions {
   /** Asked at each turn. */
   readonly kept: (log: AuditLogName) => Kept
   /** Signs checkpoints by the issuer's keys; absent where there are none. @throws {Unavailable} */
-  readonly sign: ((payload: JsonObject, typ: string) => string) | undefined
+  readonly signer: CheckpointSigner | undefined
   readonly newId: () => string
   /** Milliseconds between turns. */
   readonly everyMs: number
@@ -45,8 +52,6 @@ const pageSize = 1000
 const mostAtOnce = 100_000
 /** Milliseconds that the work of a turn may take, far from the next one. */
 const longestTurn = 20_000
-/** Milliseconds after which a checkpoint is signed anew: keys are only published for a time after they signed last. */
-const signedFor = 12 * 3_600_000
 /** Milliseconds by which a log may be too old, so that there are few checkpoints: an hour, or a tenth of what is kept. */
 const slack = (ms: number): number => Math.min(3_600_000, ms / 10)
 
@@ -57,14 +62,19 @@ function wasCut(text: string): boolean {
 }
 
 interface Found {
-  readonly id: string
   readonly checkpoint: Checkpoint
-  readonly signed: boolean
+  /** Of the key that signed it. */
+  readonly kid: string | undefined
+}
+
+const kidOf = (jws: string | undefined): string | undefined => {
+  const kid = readJsonObject(Buffer.from(jws?.split('.')[0] ?? '', 'base64url').toString())?.['kid']
+  return typeof kid === 'string' ? kid : undefined
 }
 
 /** Retention on the clock: each removal is first told by a checkpoint, durable and signed, so that the rest can still be verified. */
 export function startAuditRetention(options: AuditRetentionOptions): AuditRetention {
-  const { audit, claim, realm, kept, sign, newId, everyMs, onCut, onFault, clock = Date.now } = options
+  const { audit, claim, realm, kept, signer, newId, everyMs, onCut, onFault, clock = Date.now } = options
   const newest: { [log in AuditLogName]?: Found } = {}
   /** The end of the log when it was last searched for checkpoints. */
   const searched: Record<AuditLogName, string | undefined> = { events: undefined, decisions: undefined }
@@ -86,7 +96,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
         const event = eventOf(text)
         const checkpoint = readCheckpoint(event?.detail)
         if (!event || !checkpoint || checkpoint.log !== log || checkpoint.realm !== realm) continue
-        newest[log] = { id: event.id, checkpoint, signed: signatureOf(event.detail) !== undefined }
+        newest[log] = { checkpoint, kid: kidOf(signatureOf(event.detail)) }
         searched[log] = end
         return newest[log]
       }
@@ -100,7 +110,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
 
   const commit = async (log: AuditLogName, checkpoint: Checkpoint, lines: number, until: string): Promise<void> => {
     const payload = { ...checkpoint, chains: checkpoint.chains.map((chain) => ({ ...chain })) }
-    const signature = sign?.(payload, checkpointType)
+    const signature = signer?.sign(payload, checkpointType)
     const detail: JsonObject = {
       log,
       lines,
@@ -111,7 +121,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
     const time = new Date(checkpoint.iat * 1000).toISOString()
     const event: AuditEvent = { id: newId(), time, type: 'audit_checkpoint', outcome: 'success', realm, detail }
     await audit.commitTo(log, event)
-    newest[log] = { id: event.id, checkpoint, signed: signature !== undefined }
+    newest[log] = { checkpoint, kid: kidOf(signature) }
   }
 
   /** @returns lines removed */
@@ -154,14 +164,15 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
     if (searched[log] === undefined && wasCut(oldest.text)) await search(log)
     const size = lines === undefined ? 0 : await audit.size(log)
     const over = lines !== undefined && size > lines + Math.ceil(lines / 100) ? size - lines : 0
-    const stale = newest[log] !== undefined && sign !== undefined && begun - newest[log].checkpoint.iat * 1000 > signedFor
-    if (!old && over === 0 && !stale) return 0
+    // Keys are published for a time after they signed last: what the one before signed, the new one signs again.
+    const outlived = (found: Found | undefined): boolean =>
+      found !== undefined && signer !== undefined && !(found.kid !== undefined && signer.signs(found.kid))
+    if (!old && over === 0 && !outlived(newest[log])) return 0
     const turnOf = Math.floor(begun / everyMs)
     if (!(await claim(`audit-retention-${log}-${everyMs}-${turnOf}`, Math.ceil((begun + 2 * everyMs) / 1000) + 60))) return 0
     if (old || over > 0) return cut(log, over, before, begun)
     const found = await search(log)
-    if (found && begun - found.checkpoint.iat * 1000 > signedFor)
-      await commit(log, { ...found.checkpoint, iat: Math.floor(clock() / 1000) }, 0, '')
+    if (found && outlived(found)) await commit(log, { ...found.checkpoint, iat: Math.floor(clock() / 1000) }, 0, '')
     return 0
   }
 

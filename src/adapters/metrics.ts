@@ -1,6 +1,7 @@
 import { Registry } from 'prom-client'
 import { revocationLevels } from '../core/ports.ts'
 import type { DenyReason } from '../core/reasons.ts'
+import { type AuditMetrics, registerAudit } from './metrics-audit.ts'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
 import { createRuntimeMetrics } from './metrics-runtime.ts'
 import { type Across, CountByLabel, CountByLabels, Durations, register, type Value } from './metrics-series.ts'
@@ -16,6 +17,8 @@ export interface MetricSources {
   /** Milliseconds since the change feed was heard; Infinity or 0 where nobody else can change state. */
   readonly feedAgeMs?: () => number
   readonly stateUp?: () => boolean
+  /** undefined until the audit trail is open. */
+  readonly audit?: () => AuditMetrics | undefined
   /** Known here; undefined where no validator admits any. */
   readonly apiKeys?: () => number | undefined
   /** Registered, and heard of in time, when it was counted last; undefined where there is no broker. */
@@ -153,6 +156,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       size === undefined ? [] : [{ value: size, labels: { cache } }],
     ),
   )
+  registerAudit(registry, () => sources.audit?.())
   const requestName = 'postern_request_duration_seconds'
   register(registry, 'histogram', requestName, 'Requests to the admin and issuer listeners', () =>
     [...endpoints].flatMap(([endpoint, durations]) => durations.values(requestName, { endpoint })),

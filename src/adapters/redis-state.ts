@@ -38,7 +38,7 @@ export interface RedisState extends State {
  * Label changes are told of the resources that this handle has read; revocations, keys and API keys always.
  *
  * An ACL user needs, beside what redis-link.ts names: `~postern:<realm>:* +get +set +hgetall +hset +hmget +hdel +hvals +hlen +hexists +del +multi
- * +exec +eval +exists +xadd +xrange +xrevrange +xdel +hget +hscan +zadd +zrem +zrange`.
+ * +exec +eval +exists +xadd +xrange +xrevrange +xdel +xlen +xtrim +hget +hscan +zadd +zrem +zrange`.
  *
  * What is acknowledged is confirmed by as many replicas as `min-replicas-to-write` names; `+info +config|get +wait` let it know them.
  * @throws {StateRefused} for a place or realm that cannot be understood, and a Redis that would throw revocations away

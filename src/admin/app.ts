@@ -5,6 +5,7 @@ import { Unavailable } from '../core/ports.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { addApiKeys } from './api-keys.ts'
 import { addApps } from './apps.ts'
+import { addAudit } from './audit.ts'
 import { authenticate, demand } from './authenticate.ts'
 import { checkHost } from './hosts.ts'
 import { addKeys, showKey } from './keys.ts'
@@ -55,6 +56,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   addRevocations(app, options)
   addApiKeys(app, options)
   addApps(app, options)
+  addAudit(app, options)
   addLaunchTokens(app, options)
   addKeys(app, options)
   addTokens(app, options)

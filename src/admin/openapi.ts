@@ -107,6 +107,7 @@ const apps = (): JsonObject => ({
 
 const level: JsonObject = { enum: [...revocationLevels, 'key'] }
 const target: JsonObject = { type: 'string', minLength: 1, maxLength: 2048 }
+const revocation = (properties: JsonObject): JsonObject => ({ ...object(properties), required: ['level', 'target'] })
 const done = (word: string): JsonObject => object({ [word]: { const: true }, level, target })
 
 const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
@@ -138,11 +139,12 @@ const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
       summary: 'Refuses what was issued up to now, on every replica within 1 s',
       by: 'admin',
       body: {
+        // When the token ends is said of a token alone.
         schema: {
-          type: 'object',
-          required: ['level', 'target'],
-          additionalProperties: false,
-          properties: { level, target, expires_at: { type: 'number', minimum: 0, maximum: 4_294_967_295 } },
+          oneOf: [
+            revocation({ level: { const: 'token' }, target, expires_at: { type: 'number', minimum: 0, maximum: 4_294_967_295 } }),
+            revocation({ level: { enum: [...revocationLevels.filter((one) => one !== 'token'), 'key'] }, target }),
+          ],
         },
         example: { level: 'task', target: 'task-7' },
       },

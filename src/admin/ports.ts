@@ -1,3 +1,4 @@
+import type { AuditReader } from '../core/audit-log.ts'
 import type { Apps, LaunchOrder, LaunchTokens } from '../core/broker.ts'
 import type { BodySchema } from '../core/http-body.ts'
 import type { Admin, EdgeToken, KeyInfo, Minted, PageToken } from '../core/issuer.ts'
@@ -16,6 +17,8 @@ export interface IssuerPort {
   /** Audiences that edge tokens may be minted for: those of the validators of type postern. The first is the default. */
   readonly edgeAudiences: () => readonly string[]
   readonly listKeys: () => readonly KeyInfo[]
+  /** The public keys, by which checkpoints of the audit trail are verified (RFC 7517); absent: they are not told. */
+  readonly jwks?: () => { readonly keys: readonly object[] }
   /** @returns the kid of the key that signs next. @throws {Unavailable} */
   readonly rotateKeys: (options: { readonly now: boolean }) => Promise<string>
 }
@@ -110,7 +113,7 @@ export interface AdminOptions {
   readonly broker?: BrokerPort | undefined
   /** How often an address may log in, where several listeners count together; absent: this one alone. */
   readonly logins?: Limit
-  readonly audit: Pick<AuditSink, 'commit'>
+  readonly audit: Pick<AuditSink, 'commit'> & Pick<AuditReader, 'read'>
   readonly metrics: AdminMetrics
   readonly status: () => Soon<StatusReport>
   readonly readiness: () => Readiness

@@ -1,5 +1,6 @@
 import type { OfflineResult } from '../compose/offline.ts'
 import { type Facts, type StageName, stageNames } from '../core/facts.ts'
+import type { Actor } from '../core/principal.ts'
 
 /** A stage of one check, for people. */
 export interface ExplainedStage {
@@ -12,6 +13,11 @@ export interface ExplainedStage {
 type Saw = (facts: Facts) => Readonly<Record<string, string | undefined>>
 
 const list = (names: Iterable<string>): string => [...names].join(',') || '(none)'
+
+/** Outermost first. */
+function* actorsOf(first: Actor): Generator<string> {
+  for (let actor: Actor | undefined = first; actor; actor = actor.actor) yield actor.subject
+}
 
 const sights: Record<StageName, Saw> = {
   normalize: ({ request, target }) => ({
@@ -31,6 +37,9 @@ const sights: Record<StageName, Saw> = {
     token_id: principal?.tokenId,
     subject: principal?.subject,
     issued_at: principal && String(principal.issuedAt),
+    client: principal?.issued?.client,
+    task: principal?.issued?.task,
+    actors: principal?.issued && principal.actor && list(actorsOf(principal.actor)),
   }),
   authorize: ({ route, principal }) => ({
     roles: route?.roles && `${route.roles.mode} of ${list(route.roles.names)}`,

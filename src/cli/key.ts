@@ -83,7 +83,7 @@ export function keyCommand(program: Command, io: Io): void {
     else io.out(String(found['public_key']))
   })
   const rotate = key.command('rotate').description('make a new key, which signs once it has been published long enough')
-  withAdmin(rotate.option('--now', 'sign with it at once: tokens fail where the key set is cached'), io).action(
+  withAdmin(rotate.option('--now', 'sign with it within 3 s: its tokens fail where the key set is cached'), io).action(
     async (options: AdminOptions & { now?: boolean }) => {
       printKeys(io, options, await (await openAdmin(options, io)).call('POST', '/v1/admin/keys/rotate', { now: options.now ?? false }))
     },

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../compose.ts'
 import { apiKeyCommand } from './api-key.ts'
+import { auditCommand } from './audit.ts'
+import { connectCommand } from './connect.ts'
 import { explainCommand } from './explain.ts'
 import { initCommand } from './init.ts'
 import { CommandFailed, type Io } from './io.ts'
@@ -25,7 +27,9 @@ const commands = [
   keyCommand,
   tokenCommand,
   apiKeyCommand,
+  auditCommand,
   revokeCommand,
+  connectCommand,
   initCommand,
 ]
 

@@ -89,6 +89,7 @@ function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, rulings: Rulings, 
     mintEdge: mint.edge,
     edgeAudiences: () => loaded().settings.identity.flatMap((entry) => (entry.type === 'postern' ? [entry.audience] : [])),
     listKeys: () => ring()?.list() ?? [],
+    jwks: () => ring()?.jwks() ?? { keys: [] },
     rotateKeys: async (options) => ready().rotate(options),
   }
 }

@@ -11,8 +11,10 @@ export interface SweepsNeeds extends SweepNeeds {
 
 /** Sweeps as long as the service runs. */
 export interface Sweeps {
-  /** Agents that were active at the last sweep; undefined until there was one. */
+  /** Agents that were active at the last sweep, and those of this replica since; undefined until there was one. */
   readonly activeAgents: () => number | undefined
+  /** One more, or one less, than were counted. */
+  readonly noteAgent: (change: 1 | -1) => void
   readonly close: () => void
 }
 
@@ -25,6 +27,7 @@ export function startSweeps(needs: SweepsNeeds): Sweeps {
   const { records, log, onFault, everyMs = everyMinute } = needs
   const sweep = sweeping(needs)
   let active: number | undefined
+  let since = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
@@ -33,6 +36,7 @@ export function startSweeps(needs: SweepsNeeds): Sweeps {
       const now = Math.floor(Date.now() / 1000)
       const swept = await sweep(now)
       active = await countActive(records, now)
+      since = 0
       if (Object.values(swept).some((count) => count > 0)) {
         const { launchTokens, tokens, expiredAgents, removedAgents } = swept
         log.info(
@@ -53,7 +57,10 @@ export function startSweeps(needs: SweepsNeeds): Sweeps {
   }
   plan(Math.min(soon, everyMs))
   return {
-    activeAgents: () => active,
+    activeAgents: () => (active === undefined ? undefined : Math.max(0, active + since)),
+    noteAgent: (change) => {
+      since += change
+    },
     close: () => {
       closed = true
       clearTimeout(timer)

@@ -110,9 +110,12 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
         issue,
         record,
         onClockSkew,
-        onRegistration: metrics.registration,
+        onRegistration: (status) => {
+          metrics.registration(status)
+          if (status === 'success') upkeep.noteAgent(1)
+        },
       }),
-      renewal: createRenewal({ rules, apps, agents, records, issue, record, revoke }),
+      renewal: createRenewal({ rules, apps, agents, records, issue, record, revoke, onReleased: () => upkeep.noteAgent(-1) }),
       delegate: delegating({ rules, agents, issue, record }),
       apps,
       launchTokens,

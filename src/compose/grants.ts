@@ -8,6 +8,7 @@ import { createNonces, type Nonces } from '../core/dpop-nonce.ts'
 import type { OwnToken } from '../core/issuer.ts'
 import type { Client, Grant } from '../core/issuer-client.ts'
 import { type Revocation, type RevocationCheck, type Soon, type State, Unavailable } from '../core/ports.ts'
+import type { KeyAnswer } from '../core/verification-keys.ts'
 import { families } from '../issuer/grants/families.ts'
 import { createGrants } from '../issuer/grants/grants.ts'
 import { ownSubjects } from '../issuer/grants/own-subject.ts'
@@ -77,7 +78,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
   const { issuer, state, record } = needs
   const jwks = new Pool<Jwks>((keys) => keys.close())
   const introspections = new Pool<Introspection>((asked) => asked.close())
-  const verify = ownTokens({ issuer: issuer.url, keys: issuer.keys })
+  const verify = ownTokens({ issuer: issuer.url, keys: { find: (kid, alg) => known(issuer.keys.find(kid, alg)) } })
   const nonces = sharedNonces(state, needs.onFault)
   const kept = families({ records: state.records, revoke: needs.revoke })
   const revoked: Revoked = (whom, now) => {
@@ -182,6 +183,12 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
       for (const pool of [jwks, introspections]) await pool.close()
     },
   }
+}
+
+/** Without keys none of our tokens is known from others: to refuse one would be to guess. @throws {Unavailable} */
+function known(answer: KeyAnswer): KeyAnswer {
+  if (answer.kind === 'unavailable') throw new Unavailable(answer.detail)
+  return answer
 }
 
 /** What `postern` validators admit; of two with one audience the first, which is asked first at the edge too. */

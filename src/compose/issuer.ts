@@ -34,6 +34,8 @@ export interface IssuerParts {
 }
 
 const retryMs = 1000
+/** Longer than a change of the keys takes to be known to every replica that hears from state. */
+const settleMs = 2000
 
 /** The `iss` of our tokens: the listener's URL; without a listener admin tokens still need a name. */
 export const issuerUrl = ({ listen, realm }: Settings): string => listen.issuer?.url ?? `urn:postern:${realm}`
@@ -147,6 +149,7 @@ function planOf(settings: Settings, rotates: boolean): KeyPlan {
     publishBeforeMs: keys.publish_before,
     rotateEveryMs: rotates ? keys.rotate_every : Number.POSITIVE_INFINITY,
     keepForMs: rotates ? longestLifeMs(settings) : Number.POSITIVE_INFINITY,
+    settleMs,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { MetricSources } from '../adapters/metrics.ts'
 import type { State } from '../core/ports.ts'
 import type { CountingHandler } from '../wire/check-handler.ts'
+import type { AuditParts } from './audit.ts'
 import type { Broker } from './broker.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 import type { Crew } from './workers-crew.ts'
@@ -8,6 +9,7 @@ import type { Crew } from './workers-crew.ts'
 /** What metrics are read from when somebody scrapes; filled in as the service is put together. */
 export interface Measured {
   state?: State
+  audit?: Pick<AuditParts, 'metrics'>
   rulings?: Rulings
   handler?: CountingHandler
   broker?: Pick<Broker, 'activeAgents'> | undefined
@@ -30,6 +32,7 @@ export const metricSources = (parts: Measured, isWorker: boolean): MetricSources
   feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
   apiKeys: () => parts.rulings?.apiKeys()?.size(),
   activeAgents: () => parts.broker?.activeAgents(),
+  audit: () => parts.audit?.metrics(),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,
   workers: () => (isWorker ? undefined : (parts.crew?.counts() ?? { alive: 1, restarts: 0 })),

@@ -17,19 +17,21 @@ export async function openState(
   realm: string,
   onFault: OnStateFault,
   onDurability?: (report: DurabilityReport) => void,
+  version?: string,
 ): Promise<OpenedState> {
   try {
     switch (settings.kind) {
       case 'memory':
-        return await openMemoryState({ realm })
+        return await openMemoryState({ realm, version })
       case 'file':
-        return await openSqliteState({ path: settings.path, realm, onFault })
+        return await openSqliteState({ path: settings.path, realm, onFault, version })
       case 'redis':
         // Loaded where it is used, as are sources: its client takes megabytes.
         return await (await import('../adapters/redis-state.ts')).openRedisState({
           place: placeOf(settings),
           realm,
           onFault,
+          version,
           ...(onDurability && { onDurability }),
         })
     }

@@ -3,7 +3,7 @@ import type { Metrics } from '../adapters/metrics.ts'
 import type { Loaded } from '../config/read.ts'
 import type { OwnToken } from '../core/issuer.ts'
 import type { Client } from '../core/issuer-client.ts'
-import type { State } from '../core/ports.ts'
+import { type State, Unavailable } from '../core/ports.ts'
 import { createAgents } from '../issuer/broker/agents.ts'
 import { issuing, recordingActs } from '../issuer/issuance.ts'
 import { ownTokens } from '../issuer/own-token.ts'
@@ -68,14 +68,20 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
     metrics.tokenRevoked('token')
   }
 
+  const verify = ownTokens({ issuer: issuer.url, keys: issuer.keys })
   const oauth = composeOAuth({
     issuer: issuer.url,
     clients: grants.clients,
     grants: grants.grants,
-    verify: ownTokens({ issuer: issuer.url, keys: issuer.keys }),
+    verify: (token, now) => {
+      // Without keys none of ours is known from others: to answer that one is revoked, or inactive, would be to guess.
+      if (!issuer.ring()) throw new Unavailable('the signing keys have not been loaded from state yet')
+      return verify(token, now)
+    },
     isRevoked,
     revoke,
     replays: state.replays,
+    record,
     offered: grants.offered,
     tls: listen.issuer?.tls.mode ?? 'none',
     observe: metrics.request,
@@ -86,6 +92,9 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
     take: oauth.handle,
     metadata: oauth.metadata,
     jwks: grants.jwks,
-    close: grants.close,
+    close: () => {
+      oauth.close()
+      return grants.close()
+    },
   }
 }

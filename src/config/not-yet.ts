@@ -26,7 +26,6 @@ export const notYet: readonly NotYet[] = [
   { setting: ['routes', '*', 'owner', 'capture'] },
   { setting: ['routes', '*', 'owner', 'list'] },
   { setting: ['routes', '*', 'owner', 'freshness'], when: is('strict'), shown: true, instead: 'write cached' },
-  { setting: ['audit', 'retain'] },
 ]
 
 /** Reports each setting in the data that this version does not have yet, at its key or at its value. */

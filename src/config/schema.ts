@@ -163,7 +163,14 @@ export const policyFile = () =>
           max_staleness: duration({ min: '1s' }).prefault('5s').describe('without news from state for longer, every check is 503'),
         })
         .prefault({}),
-      audit: z.strictObject({ decisions: decisions(), retain: duration().optional() }).prefault({}),
+      audit: z
+        .strictObject({
+          decisions: decisions(),
+          retain: duration({ min: '1h', max: '36500d' })
+            .optional()
+            .describe('how long events are kept; absent: decisions 90d, all others for ever'),
+        })
+        .prefault({}),
       log: z
         .strictObject({
           level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).prefault('info'),

@@ -39,7 +39,8 @@ export interface KeyRing {
   readonly jwks: () => { readonly keys: readonly PublishedKey[] }
   readonly list: () => readonly KeyInfo[]
   /**
-   * Puts a new key in the ring, for each algorithm that signs; it signs after `publish_before`, or at once with `now`. A key
+   * Puts a new key in the ring, for each algorithm that signs; it signs after `publish_before`, or with `now` after
+   * `settleMs`. A key
    * that is already waiting to sign is not doubled: it is the answer, or with `now` it begins.
    * @returns the kid of the key that signs next
    * @throws {Unavailable} where state cannot be had

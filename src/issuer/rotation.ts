@@ -14,6 +14,11 @@ export interface RotationTimes {
    * the longest that was in force while it could sign. Infinity: another process takes old ones away.
    */
   readonly keepForMs: number
+  /**
+   * Milliseconds that a new key waits even when it is to sign at once: what other replicas take to hear of it, so that none
+   * refuses what it signs. 0 unless given.
+   */
+  readonly settleMs?: number
 }
 
 /** Keys of which one signs at a time, the next one after it. */
@@ -35,7 +40,7 @@ export const bySigning = (a: StoredKey, b: StoredKey): number =>
 const newest = (keys: readonly StoredKey[]): StoredKey | undefined => [...keys].sort(bySigning).at(-1)
 
 /**
- * The keys with a next one, which signs after `publish_before`, or at once with `now`. A key that is already waiting to
+ * The keys with a next one, which signs after `publish_before`, or with `now` as soon as all replicas know it. A key that is already waiting to
  * sign is not doubled: with `now` it begins.
  * @param at milliseconds since the epoch
  * @returns undefined where nothing is to change
@@ -52,8 +57,11 @@ export async function rotated(
   const last = newest(keys)
   const waiting = last !== undefined && last.activeAt > seconds && (algorithm ?? last.algorithm) === last.algorithm ? last : undefined
   if (waiting && !now) return undefined
-  const signsFrom = now || (!last && fresh) ? seconds : seconds + Math.ceil(times.publishBeforeMs / 1000)
-  const next = waiting ? { ...waiting, activeAt: seconds } : await make(seconds, signsFrom)
+  const settled = times.settleMs === undefined ? seconds : Math.ceil((at + times.settleMs) / 1000)
+  const signsFrom = !last && fresh ? seconds : now ? settled : seconds + Math.ceil(times.publishBeforeMs / 1000)
+  // One that waits has been heard of since it was made.
+  const begins = (key: StoredKey): number => Math.max(seconds, Math.min(key.activeAt, key.createdAt + settled - seconds))
+  const next = waiting ? { ...waiting, activeAt: begins(waiting) } : await make(seconds, signsFrom)
   const others = keys.filter((key) => key.kid !== next.kid)
   const all = [
     ...others.map((key) => (key.retiredAt === undefined || key.retiredAt > next.activeAt ? { ...key, retiredAt: next.activeAt } : key)),

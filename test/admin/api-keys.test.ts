@@ -226,7 +226,7 @@ describe('admin API of API keys', () => {
       throw new Unavailable('down')
     }
     const noAudit = await openFixture((plain) => ({
-      audit: { commit: (event) => (event.type === 'admin_login' ? plain.audit.commit(event) : down()) },
+      audit: { ...plain.audit, commit: (event) => (event.type === 'admin_login' ? plain.audit.commit(event) : down()) },
     }))
     const unrecorded = await noAudit.ask('/v1/api-keys', { method: 'POST', token: await noAudit.login(), body: { owner: 'a' } })
     refused(unrecorded, 503, 'state_unavailable')

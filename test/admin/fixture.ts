@@ -57,7 +57,7 @@ function send(port: number, path: string, { method = 'GET', headers = {}, body, 
       incoming.on('error', reject)
       incoming.on('end', () => {
         const answer = Buffer.concat(parts).toString()
-        const isJson = /json/.test(incoming.headers['content-type'] ?? '')
+        const isJson = /[/+]json/.test(incoming.headers['content-type'] ?? '')
         const json = isJson && answer !== '' ? (JSON.parse(answer) as Record<string, unknown>) : {}
         resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: answer, json })
       })
@@ -93,6 +93,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
       mintEdge: mint.edge,
       edgeAudiences: () => ['postern'],
       listKeys: ring.list,
+      jwks: ring.jwks,
       rotateKeys: ring.rotate,
     },
     workloads: new Set(),

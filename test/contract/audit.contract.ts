@@ -26,7 +26,7 @@ const retention = (state: State, realm: string, lines: number, turn: number) =>
     claim: state.replays.claim,
     realm,
     kept: (log) => (log === 'decisions' ? { lines } : {}),
-    sign: undefined,
+    signer: undefined,
     newId,
     // Each turn another interval, so that none has been claimed before.
     everyMs: 600_000 + turn,

@@ -34,7 +34,12 @@ export function mountSmallDisk(path: string, bytes: number): SmallDisk | undefin
     fill: (left) => {
       empty()
       const { bavail, bsize } = statfsSync(path)
-      writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - left)))
+      try {
+        writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - left)))
+      } catch (error) {
+        // Somebody else took some of it meanwhile: then it is full all the same.
+        if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
+      }
     },
     empty,
     readOnly: (yes) => void execFileSync('mount', ['-o', `remount,${yes ? 'ro' : 'rw'}`, path]),

@@ -15,25 +15,39 @@ interface Case {
   readonly forged?: boolean
 }
 
-/** `providers/<name>.yaml`; `@issuer@` is where the provider is, and `@bundle@` a file with its key set. */
+/** `providers/<name>.yaml`, for the rules of the guide of that name; `@issuer@` is where the provider is. */
 interface Cases {
   /** Folder under test/identity/providers that holds the recording. */
   readonly recorded: string
   /** What the recording has in other members, for a token of another kind. */
   readonly claims?: Members
-  readonly rules: readonly Members[]
+  /** The rule that admits unless a case says otherwise. */
+  readonly rule: string
   readonly admitted: readonly (Case & { readonly subject: string; readonly by?: string; readonly roles?: readonly string[] })[]
   readonly refused: readonly (Case & { readonly because: string; readonly kind?: SubjectAnswer['kind'] })[]
 }
 
 const folder = new URL('providers/', import.meta.url)
+const guides = new URL('../../docs/guides/federation/', import.meta.url)
 const recording = new URL('../identity/providers/', import.meta.url)
+
+/** The rules that a guide shows: with the issuer of the test, and its key set in place of the bundle. */
+function rulesOf(guide: string, issuer: string, bundle: string): Members[] {
+  const [, shown = ''] = /```yaml postern\+\n([\s\S]*?)```/.exec(readFileSync(new URL(guide, guides), 'utf8')) ?? []
+  const { issuer: settings } = parse(shown) as { issuer: { federation: { issuer?: string; jwks?: { file?: string } }[] } }
+  return settings.federation.map(({ jwks, ...rule }) => ({
+    ...rule,
+    ...(rule.issuer !== undefined && { issuer }),
+    ...(jwks?.file !== undefined && { jwks: { file: bundle } }),
+  }))
+}
 
 for (const file of readdirSync(folder)) {
   const cases = parse(readFileSync(new URL(file, folder), 'utf8')) as Cases
   const recorded = JSON.parse(readFileSync(new URL(`${cases.recorded}/claims.json`, recording), 'utf8')) as Recorded
 
-  describe(`federation with ${file.replace('.yaml', '')}`, () => {
+  const guide = file.replace('.yaml', '.md')
+  describe(`federation as ${guide} has it`, () => {
     let provider: Provider
     let federation: Federation
     let files: TemporaryFolder
@@ -43,8 +57,7 @@ for (const file of readdirSync(folder)) {
       const payload = Object.fromEntries(Object.entries({ ...recorded.payload, ...cases.claims }).filter(([, value]) => value !== null))
       provider = await startProvider({ ...recorded, payload: payload as Recorded['payload'] }, discovery)
       writeFileSync(files.file('bundle.json'), JSON.stringify(provider.keySet))
-      const rules = JSON.stringify(cases.rules).replaceAll('@issuer@', provider.url).replaceAll('@bundle@', files.file('bundle.json'))
-      federation = await openFederation(JSON.parse(rules) as unknown[])
+      federation = await openFederation(rulesOf(guide, provider.url, files.file('bundle.json')))
     })
     after(async () => {
       await federation?.close()
@@ -55,12 +68,12 @@ for (const file of readdirSync(folder)) {
     const ask = ({ claims, header, forged }: Case): Promise<SubjectAnswer> =>
       federation.ask(provider.token({ claims, header, ...(forged && { key: keyPair(recorded.key.kty).privateKey }) }))
 
-    for (const { subject, by = cases.rules[0]?.['name'], roles, ...one } of cases.admitted)
+    for (const { subject, by, roles, ...one } of cases.admitted)
       it(`admits ${one.name}`, async () => {
         const answer = await ask(one)
         assert.equal(answer.kind, 'subject', answer.kind === 'subject' ? '' : JSON.stringify(answer))
         assert.ok(answer.kind === 'subject')
-        assert.deepEqual(answer.subject.by, { kind: 'federation', name: by })
+        assert.deepEqual(answer.subject.by, { kind: 'federation', name: by ?? cases.rule })
         assert.equal(answer.subject.subject, subject)
         if (roles) assert.deepEqual(answer.subject.roles, roles)
         assert.equal(answer.subject.expiresAt, answer.subject.claims['exp'])

@@ -169,6 +169,20 @@ describe('algorithms of the key ring', () => {
       now += 1000
     }
   })
+  it('begin at once only when every replica can have heard of them', async () => {
+    const ring = await open({ settleMs: 2000 })
+    const first = headOf(ring).kid
+    const next = await ring.rotate({ now: true })
+    assert.equal(headOf(ring).kid, first)
+    now += 1000
+    assert.equal(await ring.rotate({ now: true }), next, 'and are neither doubled nor put off')
+    now += 1000
+    assert.equal(headOf(ring).kid, next)
+    const waiting = await ring.rotate()
+    now += 2000
+    assert.equal(await ring.rotate({ now: true }), waiting)
+    assert.equal(headOf(ring).kid, waiting, 'one that waited was heard of')
+  })
   it('are taken when state answers again', async () => {
     const ring = await open({ reloadEveryMs: 20 })
     shared.fault = new Unavailable('down')

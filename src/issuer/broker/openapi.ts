@@ -108,7 +108,7 @@ const agentPaths = (): JsonObject => ({
       id: 'delegate',
       summary: 'A token with less, for another agent or for oneself',
       by: 'agent',
-      body: { schema: sent(delegateBody), example: { scope: ['read:data:partition-7'], ttl: 60, agent_id: agentId } },
+      body: { schema: sent(delegateBody), example: { scope: ['read:data:partition-7'], ttl: 60 } },
       success: { status: 200, says: 'A token', schema: tokenSchema(), example: token },
       refusals: [403, 429],
     }),

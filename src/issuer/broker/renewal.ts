@@ -15,6 +15,8 @@ export interface RenewalNeeds {
   readonly record: RecordAct
   /** Durable and in force here when it resolves. @throws {Unavailable} */
   readonly revoke: (revocation: Revocation) => Promise<void>
+  /** Told of each agent that was released. */
+  readonly onReleased: () => void
 }
 
 export type Renewed = { readonly kind: 'renewed'; readonly minted: Minted } | { readonly kind: 'refused'; readonly reason: BrokerRefusal }
@@ -35,7 +37,7 @@ export const keptAgents = 86_400
 /** What others keep writing over is given up after so many turns. */
 const mostTurns = 10
 
-export function createRenewal({ rules, apps, agents, records, issue, record, revoke }: RenewalNeeds): Renewal {
+export function createRenewal({ rules, apps, agents, records, issue, record, revoke, onReleased }: RenewalNeeds): Renewal {
   /** Refuses a token, and forgets it: its natural end is nothing to tell. */
   const end = async (token: OwnToken, now: number): Promise<void> => {
     const at = Math.floor(now / 1000)
@@ -91,7 +93,10 @@ export function createRenewal({ rules, apps, agents, records, issue, record, rev
         const found = await agents.find(token.subject)
         if (!found || found.agent.token !== token.id || found.agent.status !== 'active') break
         if (turn === mostTurns) throw new Error('an agent is being written over by others')
-        if (await agents.change(found, { ...found.agent, status: 'released', lastSeen: at }, at + keptAgents)) break
+        if (await agents.change(found, { ...found.agent, status: 'released', lastSeen: at }, at + keptAgents)) {
+          onReleased()
+          break
+        }
       }
       await end(token, now)
       const detail = { subject: token.subject, held_seconds: Math.max(0, at - token.issuedAt) }

@@ -9,7 +9,7 @@ import type { IsRevoked } from '../issuance.ts'
 import { certificateNames, clientCertificate } from './certificate.ts'
 import { clientMetadata } from './client-metadata.ts'
 import { grantHandlers } from './grant-handlers.ts'
-import { callOf, type RelayedRequest } from './relayed.ts'
+import { type Call, callOf, type RelayedRequest } from './relayed.ts'
 import { kindOf, mayIntrospect, mayRevoke, storedToken } from './shown-token.ts'
 import { endpointUrl } from './urls.ts'
 
@@ -26,6 +26,8 @@ export interface ProtocolNeeds {
   /** Revokes this one token; durable, and in the audit trail, when it resolves. @throws {Unavailable} */
   readonly revoke: (token: OwnToken, client: Client) => Promise<void>
   readonly replays: ReplayStore
+  /** Told of each failed client authentication before it is answered; what it rejects with is a fault, and the answer the same. */
+  readonly onUnproved?: (call: Call) => Promise<void>
   /** Told of what should not have happened. */
   readonly onFault: (cause: unknown) => void
 }
@@ -128,21 +130,26 @@ export async function openProtocol(needs: ProtocolNeeds): Promise<Protocol> {
   for (const { grantType, parameters, repeated, handle } of grantHandlers(needs.grants, issuer, refusal)) {
     provider.registerGrantType(grantType, (ctx) => available(() => handle(ctx)), parameters, repeated)
   }
-  provider.use((ctx, next) => finished(ctx, next, needs.onFault))
+  provider.use((ctx, next) => finished(ctx, next, needs))
   provider.on('error', needs.onFault)
   provider.on('server_error', (_, cause) => needs.onFault(cause))
   return provider.callback()
 }
 
 /** What every answer has in common, whatever the library made of it. */
-async function finished(ctx: Context, next: () => Promise<void>, onFault: (cause: unknown) => void): Promise<void> {
+async function finished(
+  ctx: Context,
+  next: () => Promise<void>,
+  { onFault, onUnproved }: Pick<ProtocolNeeds, 'onFault' | 'onUnproved'>,
+): Promise<void> {
   try {
     await next()
   } catch (cause) {
     onFault(cause)
     ctx.status = 500
   }
-  const { endpoint, token } = callOf(ctx)
+  const call = callOf(ctx)
+  const { endpoint, token } = call
   // No browser's script has any business here: not even to be told that it may ask.
   for (const name of ['access-control-allow-origin', 'access-control-expose-headers', 'vary']) ctx.remove(name)
   ctx.set('cache-control', 'no-store')
@@ -156,6 +163,7 @@ async function finished(ctx: Context, next: () => Promise<void>, onFault: (cause
     ctx.body = { error: 'invalid_client', error_description: 'client authentication failed' }
   } else if (ctx.status >= 500) ctx.body = { error: ctx.status === 503 ? 'temporarily_unavailable' : 'server_error' }
   else if (body?.active && token && kindOf(token) === 'refresh') delete body.token_type
+  if (ctx.status === 401) await onUnproved?.(call).catch(onFault)
 }
 
 /** Nothing of OpenID Connect's, nothing that signs, and no page. */

@@ -76,7 +76,9 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       new RelayedRequest(incoming, federated ? [...relayed, ['client_id', federatedClient]] : relayed, call, host),
       outgoing,
     )
-    if (outgoing.statusCode === 401) failures.spend(key)
+    // Who has no client proves who it is by the token that it wants swapped.
+    const unproved = outgoing.statusCode === 401 || (outgoing.statusCode === 400 && call.client?.authentication.kind === 'federated')
+    if (unproved) failures.spend(key)
   }
 
   return {

@@ -51,6 +51,22 @@ describe('client authentication', () => {
       const expected = `Basic realm="${issuer}", error="invalid_client", error_description="client authentication failed"`
       assert.equal(headers.get('www-authenticate'), expected)
     })
+    it('has the audit trail told who could not prove to be whom', async () => {
+      rig.acts.length = 0
+      await rig.post('/token', grant, basic('ascii', 'wrong'))
+      await rig.post('/introspect', { token: 'x' }, basic('made-up', 'wrong'))
+      const failed = { type: 'token_refused', outcome: 'failure', reason: 'client_not_authenticated' }
+      assert.deepEqual(rig.acts, [
+        { ...failed, target: 'ascii', detail: { endpoint: 'token', address: '127.0.0.1' } },
+        { ...failed, detail: { endpoint: 'introspect', address: '127.0.0.1' } },
+      ])
+    })
+    it('counts in the trail what comes in floods', async () => {
+      rig.clients.set('flooded', withSecret('flooded', 's'))
+      rig.acts.length = 0
+      for (let i = 0; i < 40; i++) await rig.post('/token', grant, basic('flooded', 'wrong'))
+      assert.ok(rig.acts.length >= 20 && rig.acts.length < 40, `${rig.acts.length}`)
+    })
     it('takes printable ASCII alone', async () => {
       rig.clients.set('beyond', withSecret('beyond', 'é'))
       assert.equal((await rig.post('/token', grant, basic('beyond', 'é'))).json.error, 'invalid_request')
@@ -184,6 +200,19 @@ describe('failed client authentications', () => {
       assert.equal(limited.json.error, 'temporarily_unavailable')
       assert.ok(Number(limited.headers.get('retry-after')) >= 1)
       assert.equal(limited.headers.get('cache-control'), 'no-store')
+    } finally {
+      await rig.close()
+    }
+  })
+  it('are also those of who has no client', async () => {
+    const rig = await openRig({ mode: 'none' }, issuer, true)
+    try {
+      rig.offered = { grants: [], federation: true }
+      rig.clients.set('federated', client('federated', { kind: 'federated', rule: 'any' }, { grants: ['token_exchange'] }))
+      const swap = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: 'x.y.z' }
+      for (let i = 0; i < 30; i++) assert.equal((await rig.post('/token', swap)).status, 200)
+      await Promise.all(Array.from({ length: 40 }, () => rig.post('/token', { ...swap, scope: 'too:wide' })))
+      assert.equal((await rig.post('/token', swap)).status, 429)
     } finally {
       await rig.close()
     }

@@ -7,6 +7,7 @@ import type { JsonObject } from '../../../src/core/json.ts'
 import { Unavailable } from '../../../src/core/ports.ts'
 import { sameSecret } from '../../../src/core/same-secret.ts'
 import { type GrantAnswer, type GrantRequest, refused } from '../../../src/issuer/grants.ts'
+import type { Act } from '../../../src/issuer/issuance.ts'
 import { createMint, type Mint } from '../../../src/issuer/mint.ts'
 import type { Offered } from '../../../src/issuer/oauth/metadata.ts'
 import { ownTokens } from '../../../src/issuer/own-token.ts'
@@ -46,6 +47,8 @@ export interface Rig {
   /** `jti` of what was revoked. */
   readonly revoked: Map<string, string>
   readonly requests: GrantRequest[]
+  /** What the audit trail was told. */
+  readonly acts: Act[]
   readonly faults: unknown[]
   readonly observed: string[]
   /** What state does. */
@@ -80,6 +83,7 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
   const clients = new Map<string, Client>()
   const revoked = new Map<string, string>()
   const requests: GrantRequest[] = []
+  const acts: Act[] = []
   const faults: unknown[] = []
   const observed: string[] = []
   const state = { down: false }
@@ -126,6 +130,10 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
       revoked.set(token.id, by.id)
     },
     replays: memoryReplays(),
+    record: async (act) => {
+      acts.push(act)
+      up()
+    },
     onFault: (cause) => faults.push(cause),
     offered: () => rig.offered,
     tls: tls.mode,
@@ -148,6 +156,7 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
     mint,
     revoked,
     requests,
+    acts,
     faults,
     observed,
     state,
@@ -169,7 +178,10 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
       const isJson = answer.headers.get('content-type')?.startsWith('application/json')
       return { status: answer.status, headers: answer.headers, text, json: isJson ? JSON.parse(text) : undefined }
     },
-    close: () => listener.close(100),
+    close: async () => {
+      service.close()
+      await listener.close(100)
+    },
   })
 }
 
