@@ -73,13 +73,16 @@ export function createAuditChain({ store, log, realm, version, clock = Date.now 
   /** What there is to resume from. */
   const look = async (now: number): Promise<Pick<AuditStarted, 'resumes' | 'heads' | 'before'>> => {
     const newest = new Map<string, LinkReference>()
-    for (const { text } of await store.read(log, { limit: lookedAt, newestFirst: true })) {
+    const lines = await store.read(log, { limit: lookedAt, newestFirst: true })
+    for (const { text } of lines) {
       const { link } = labelOf(text)
       if (link && !newest.has(link.boot)) newest.set(link.boot, link)
     }
     if (confirmed && now - confirmed.at < chainRest * 1000 && !newest.has(confirmed.boot)) newest.set(confirmed.boot, confirmed)
     const [resumes, ...heads] = [...newest.values()].slice(0, mostHeads).map(({ boot, seq, hash }) => ({ boot, seq, hash }))
-    return resumes ? { resumes, heads, before: 0 } : { resumes: null, heads: [], before: await store.size(log) }
+    return resumes
+      ? { resumes, heads, before: 0 }
+      : { resumes: null, heads: [], before: lines.length < lookedAt ? lines.length : await store.size(log) }
   }
 
   const begin = async (now: number): Promise<{ readonly begun: Segment; readonly event: AuditEvent }> => {

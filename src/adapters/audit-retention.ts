@@ -5,7 +5,7 @@ import type { AuditEvent } from '../core/audit-event.ts'
 import { type AuditLog, type AuditLogName, auditLogs } from '../core/audit-log.ts'
 import { readStarted } from '../core/audit-started.ts'
 import { type JsonObject, readJsonObject } from '../core/json.ts'
-import { type ReplayStore, Unavailable } from '../core/ports.ts'
+import type { ReplayStore } from '../core/ports.ts'
 
 /** What is kept of a log. */
 export interface Kept {
@@ -35,6 +35,7 @@ export interface AuditRetentionOptions {
   /** Milliseconds between turns. */
   readonly everyMs: number
   readonly onCut: (log: AuditLogName, lines: number) => void
+  /** A turn failed; the next one comes. */
   readonly onFault: (cause: unknown) => void
   /** Milliseconds since the epoch. */
   readonly clock?: () => number
@@ -183,8 +184,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
       try {
         removed += await runLog(log, begun)
       } catch (cause) {
-        // State that does not answer was told when it began, and the next turn comes.
-        if (!(cause instanceof Unavailable)) onFault(cause)
+        onFault(cause)
       }
     }
     return removed

@@ -64,7 +64,8 @@ export function redisRecords(link: Pick<RedisLink, 'run'>, realm: string): Recor
     remove: (kind, id, seen) => remove(kind, id, seen === undefined ? '' : beginning(seen)),
     list: async (kind, most, after = '0') => {
       const [hash] = keys(kind)
-      for (let cursor = after; ; ) {
+      // What is no cursor of HSCAN begins anew, as in the other drivers.
+      for (let cursor = /^\d{1,19}$/.test(after) ? after : '0'; ; ) {
         // HSCAN tells each field that stays at least once, whatever is written meanwhile; a page of it may be empty.
         const [next, found] = await link.run((redis) => redis.hscan(hash, cursor, 'COUNT', most))
         const records: StoredRecord[] = []

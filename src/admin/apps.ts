@@ -24,6 +24,8 @@ export const appBodies = {
   create: z.strictObject({ name, scopes, token_ttl: tokenTtl.optional() }),
   update: z.strictObject({ name: name.optional(), scopes: scopes.optional(), token_ttl: tokenTtl.optional() }),
 } as const
+/** What drivers of state give as the cursor of a page. */
+export const afterPattern = /^([0-9]{1,20}|app-[0-9a-f]{16})$/
 const query = z.strictObject({
   limit: z
     .string()
@@ -31,7 +33,7 @@ const query = z.strictObject({
     .transform(Number)
     .pipe(z.int().min(1).max(longestPage))
     .default(usualPage),
-  after: z.string().max(1024).optional(),
+  after: z.string().regex(afterPattern, { error: 'expected "next" of the page before' }).optional(),
 })
 
 const rfc3339 = (at: number): string => new Date(at * 1000).toISOString()

@@ -68,8 +68,10 @@ export function addAudit(app: Hono<AdminEnv>, { audit, issuer }: AdminOptions): 
     const asked = exported.safeParse(c.req.query())
     if (!asked.success) return badQuery(c, asked.error)
     const { log, after, limit, format } = asked.data
-    const page = await audit.read(log, { limit, after })
-    const next = page.length === limit ? page.at(-1)?.cursor : undefined
+    // One more, so that the last page knows that it is.
+    const found = await audit.read(log, { limit: limit + 1, after })
+    const page = found.slice(0, limit)
+    const next = found.length > limit ? page.at(-1)?.cursor : undefined
     const lines = page.map(({ text }) => text)
     if (format === 'json') return c.json({ lines, next: next ?? null })
     const headers = { 'content-type': 'application/x-ndjson', ...(next === undefined ? {} : { 'x-postern-next': next }) }

@@ -1,8 +1,9 @@
 import { z } from 'zod'
+import { auditEventTypes, auditOutcomes } from '../core/audit-event.ts'
 import type { JsonObject } from '../core/json.ts'
 import { launchExample, launchTokenSchema, operation, tokenSchema } from '../core/openapi.ts'
 import { revocationLevels } from '../core/ports.ts'
-import { appBodies } from './apps.ts'
+import { afterPattern, appBodies } from './apps.ts'
 import type { BrokerPort } from './ports.ts'
 
 const sent = (schema: z.ZodType): JsonObject => {
@@ -45,7 +46,7 @@ const links: JsonObject = {
 const refused = [401, 403] as const
 const page: JsonObject[] = [
   { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } },
-  { name: 'after', in: 'query', description: '`next` of the page before', schema: { type: 'string', maxLength: 1024 } },
+  { name: 'after', in: 'query', description: '`next` of the page before', schema: { type: 'string', pattern: afterPattern.source } },
 ]
 
 const apps = (): JsonObject => ({
@@ -105,6 +106,25 @@ const apps = (): JsonObject => ({
   },
 })
 
+const asked = (name: string, schema: JsonObject): JsonObject => ({ name, in: 'query', schema })
+const events: JsonObject = {
+  type: 'object',
+  required: ['events', 'chain'],
+  additionalProperties: false,
+  properties: {
+    events: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['id', 'time', 'type', 'outcome', 'realm'],
+        properties: { id: { type: 'string' }, time, type: { enum: [...auditEventTypes] }, outcome: { enum: [...auditOutcomes] } },
+      },
+    },
+    next_cursor: { type: 'string' },
+    chain: object({ heads: { type: 'array', items: { type: 'object', description: 'the newest link of each log' } } }),
+  },
+}
+
 const level: JsonObject = { enum: [...revocationLevels, 'key'] }
 const target: JsonObject = { type: 'string', minLength: 1, maxLength: 2048 }
 const revocation = (properties: JsonObject): JsonObject => ({ ...object(properties), required: ['level', 'target'] })
@@ -157,11 +177,15 @@ const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
       id: 'auditEvents',
       summary: 'What has happened, newest first',
       by: 'admin',
+      description: '`next_cursor` of a page, as `cursor`, asks for the one after it.',
       parameters: [
-        ...['event_type', 'agent_id', 'outcome', 'since'].map((name) => ({ name, in: 'query', schema: { type: 'string' } })),
-        { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 1000 } },
+        asked('event_type', { enum: [...auditEventTypes] }),
+        asked('agent_id', { type: 'string', minLength: 1, maxLength: 1024 }),
+        asked('outcome', { enum: [...auditOutcomes] }),
+        asked('since', { type: 'string', format: 'date-time' }),
+        asked('limit', { type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
       ],
-      success: { status: 200, says: 'A page of events', schema: { type: 'object' } },
+      success: { status: 200, says: 'A page of events', schema: events },
       refusals: [400, ...refused],
     }),
   },

@@ -50,6 +50,10 @@ export function composeAudit({ state, issuer, loaded, log, newId, onFault, prima
     tellHeads(log, state)
     if (primary && found === undefined) count()
   }
+  // State that does not answer was told when it began; one that answers all else, and not this, was not.
+  const unexpected = (cause: unknown): void => {
+    if (!(cause instanceof Unavailable) || state.fault() === undefined) onFault(cause)
+  }
   const timer = setInterval(anchor, anchorEveryMs)
   timer.unref()
   const retention = primary
@@ -63,7 +67,7 @@ export function composeAudit({ state, issuer, loaded, log, newId, onFault, prima
         everyMs: state.kind === 'memory' ? memoryEveryMs : retentionEveryMs,
         onCut: (name, lines) =>
           log.info({ log: name, lines, signed: issuer !== undefined }, 'removed from the audit trail what need not be kept any more'),
-        onFault,
+        onFault: unexpected,
       })
     : undefined
   const count = (): void => {
@@ -72,10 +76,8 @@ export function composeAudit({ state, issuer, loaded, log, newId, onFault, prima
         found = sizes.reduce((sum, size) => sum + size, 0)
         if (found > 0) log.info({ events: found }, 'audit events found in state')
       })
-      .catch((cause: unknown) => {
-        // State that is down now is asked again later; until then the gauge is left out.
-        if (!(cause instanceof Unavailable)) onFault(cause)
-      })
+      // State that is down now is asked again later; until then the gauge is left out.
+      .catch(unexpected)
   }
   if (primary) count()
   return {

@@ -83,6 +83,7 @@ function checkExchange({ exchange }: ClientSettings, path: Path, draft: Draft, r
   if (!exchange) return
   const at = [...path, 'exchange']
   checkAudiences(exchange.audiences, [...at, 'audiences'], draft, report)
+  checkEdgeSubjects(exchange, at, draft, report)
   const { federation } = draft.sections.issuer
   const whole = ![...draft.broken].some((one) => one.startsWith('issuer.federation') || one === 'issuer')
   for (const [i, name] of (exchange.subjects_of ?? []).entries()) {
@@ -93,6 +94,27 @@ function checkExchange({ exchange }: ClientSettings, path: Path, draft: Draft, r
       report(here, `"${name}" is of type ${entry.type}, and what it admits is no subject token: expected an oidc or postern validator`)
     else if (whole && !draft.named.validators.has(name))
       report(here, `there is no validator and no federation rule "${name}": expected a name of those under identity or issuer.federation`)
+  }
+}
+
+/** At the edge nobody is admitted whose subject begins as those of another validator do: such a token would be of no use. */
+function checkEdgeSubjects(
+  { audiences, subjects_of }: NonNullable<ClientSettings['exchange']>,
+  path: Path,
+  { identity }: Draft,
+  report: Report,
+): void {
+  const given = identity.flatMap((entry) =>
+    entry?.type === 'oidc' && (subjects_of?.includes(entry.name) ?? true) ? (entry.subject_namespace ?? '') || [] : [],
+  )
+  for (const [i, audience] of audiences.entries()) {
+    const edge = identity.find((entry) => entry?.type === 'postern' && entry.audience === audience)
+    const prefix = edge?.type === 'postern' && !edge.subject_namespace ? given[0] : undefined
+    if (edge && prefix !== undefined)
+      report(
+        [...path, 'audiences', i],
+        `the validator "${edge.name}" would refuse subjects that begin "${prefix}", as they are those of another: expected it to have a subject_namespace`,
+      )
   }
 }
 

@@ -124,7 +124,9 @@ describe('retention of the audit trail', () => {
   it('removes nothing unless it can be signed, and nothing beside what a checkpoint says', async () => {
     await fill(20)
     const before = await state.audit.size('events')
+    const faults: unknown[] = []
     const unready = start({
+      onFault: (cause) => faults.push(cause),
       signer: {
         ...issuer,
         sign: () => {
@@ -133,6 +135,7 @@ describe('retention of the audit trail', () => {
       },
     })
     equal(await unready.run(), 0)
+    ok(faults[0] instanceof Unavailable)
     equal(await state.audit.size('events'), before)
     // A turn that took too long leaves the lines where they are; the next one removes them.
     let late = 0

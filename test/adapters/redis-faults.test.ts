@@ -219,7 +219,7 @@ describe('Redis that fails', function () {
   it('needs no more rights than it says', async () => {
     const redis = await start()
     const rights =
-      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +hgetall +hset +hmget +hvals +hlen +hexists +del +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel'
+      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +get +set +hget +hgetall +hset +hmget +hvals +hlen +hexists +hscan +del +hdel +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel +xlen +xtrim +zadd +zrem +zrange +info +config|get +wait'
     await redis
       .client()
       .call(
@@ -247,7 +247,15 @@ describe('Redis that fails', function () {
     deepEqual((await state.apiKeys.list()).entries, [])
     await state.apiKeys.noteUsed(new Map([['k', 1]]))
     deepEqual(await state.apiKeys.lastUsed(['k']), new Map([['k', 1]]))
+    ok(await state.records.write('app', { id: 'a', value: {}, until: 1 }, undefined))
+    ok(await state.records.read('app', 'a'))
+    equal((await state.records.list('app', 10)).records.length, 1)
+    equal((await state.records.expired('app', 2, 10)).length, 1)
+    equal(await state.records.remove('app', 'a'), true)
+    equal(await state.replays.claim('p', Date.now() / 1000 + 60), true)
+    equal(await state.secrets.shared('s', 'secret'), 'secret')
     await sleep(300)
     equal(state.fault(), undefined)
+    deepEqual(await redis.client().call('ACL', 'LOG'), [])
   })
 })

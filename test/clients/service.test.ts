@@ -28,6 +28,7 @@ issuer: { clients: ${clients} }
 routes:
   - { id: read, methods: [GET], path: /data, roles: [reader] }
 `
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference of the policy file
   const backend = '[{ id: backend, auth: { secret: "${env:BACKEND_SECRET}" }, grants: [client_credentials], audiences: [postern] }]'
   const ask = (form: Record<string, string>, path = '/token') =>
     fetch(url + path, { method: 'POST', headers: basic, body: new URLSearchParams(form) })

@@ -9,6 +9,8 @@ export interface Acknowledged {
   /** id → the key. */
   readonly apiKeys: Map<string, string>
   readonly revokedKeys: Set<string>
+  /** Apps, a record each. `asked`: to be removed, which was not answered. */
+  readonly apps: Map<string, 'there' | 'asked' | 'gone'>
   /** Sandbox → the owner that was acknowledged or seen last, and those that were asked for since: any of them may be there. */
   readonly owners: Map<string, { last: string | undefined; asked: Set<string> }>
   /** `sandbox owner` of each owner that was acknowledged. */
@@ -20,13 +22,14 @@ export const nothingYet = (): Acknowledged => ({
   revoked: new Set(),
   apiKeys: new Map(),
   revokedKeys: new Set(),
+  apps: new Map(),
   owners: new Map(),
   owned: new Set(),
 })
 
 /** How many acts were acknowledged. */
-export const acts = ({ tokens, revoked, apiKeys, revokedKeys, owned }: Acknowledged): number =>
-  tokens.size + revoked.size + apiKeys.size + revokedKeys.size + owned.size
+export const acts = ({ tokens, revoked, apiKeys, revokedKeys, apps, owned }: Acknowledged): number =>
+  tokens.size + revoked.size + apiKeys.size + revokedKeys.size + apps.size + owned.size
 
 /** Sends a request of the admin API; rejects where no answer came. */
 export type Call = (method: string, path: string, body?: unknown) => Promise<Response>
@@ -84,7 +87,15 @@ export function startKillLoad(call: Call, known: Acknowledged, clients: number, 
         known.owned.add(`${id} ${owner}`)
         at.asked.clear()
       }
-    } else if (dice < 0.93) {
+    } else if (dice < 0.86) {
+      const answer = await ask('POST', '/v1/admin/apps', { name: `${named}-${client}-${n}`, scopes: ['read:*:*'] })
+      if (answer) known.apps.set(String(answer['app_id']), 'there')
+    } else if (dice < 0.89) {
+      const id = pick(known.apps.keys(), known.apps.size)
+      if (id === undefined || known.apps.get(id) !== 'there') return
+      known.apps.set(id, 'asked')
+      if (await ask('DELETE', `/v1/admin/apps/${id}`)) known.apps.set(id, 'gone')
+    } else if (dice < 0.96) {
       const answer = await ask('POST', '/v1/api-keys', { owner: `${named}-${client}-${n}` })
       if (answer) known.apiKeys.set(String(answer['id']), String(answer['key']))
     } else {

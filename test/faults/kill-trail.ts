@@ -8,6 +8,8 @@ import type { Acknowledged } from './kill-load.ts'
 export interface Kept {
   /** Targets of revocations. */
   readonly revoked: ReadonlySet<string>
+  /** Ids of the records of apps. */
+  readonly apps: ReadonlySet<string>
   /** id → whether it is revoked. */
   readonly apiKeys: ReadonlyMap<string, boolean>
   /** `type target` of the events that are not decisions, and `type target owner` of an owner. */
@@ -19,6 +21,7 @@ export interface Kept {
 
 interface Lines {
   readonly revoked: readonly string[]
+  readonly apps: readonly string[]
   readonly apiKeys: readonly (readonly [id: string, revoked: boolean])[]
   readonly events: readonly string[]
   readonly decisions: readonly string[]
@@ -39,6 +42,10 @@ export function readFile(path: string): Kept {
         .prepare('SELECT target FROM revocations')
         .all()
         .map(({ target }) => String(target)),
+      apps: database
+        .prepare("SELECT id FROM records WHERE kind = 'app'")
+        .all()
+        .map(({ id }) => String(id)),
       apiKeys: apiKeys.map(({ id, revoked_at }) => [String(id), revoked_at !== null]),
       events: texts('audit'),
       decisions: texts('audit_decisions'),
@@ -55,13 +62,14 @@ export async function readRedis(redis: Redis, realm: string): Promise<Kept> {
   const keys = (await entries('api-keys')).map((fields) => readJsonObject(value(fields, 'key')) ?? {})
   return judged({
     revoked: (await entries('revocations')).map((fields) => value(fields, 'target')),
+    apps: await redis.hkeys(`postern:${realm}:records:app`),
     apiKeys: keys.map((key) => [String(key['id']), key['revokedAt'] !== undefined]),
     events: (await entries('audit')).map((fields) => value(fields, 'event')),
     decisions: (await entries('audit:decisions')).map((fields) => value(fields, 'event')),
   })
 }
 
-function judged({ revoked, apiKeys, events, decisions }: Lines): Kept {
+function judged({ revoked, apps, apiKeys, events, decisions }: Lines): Kept {
   const verification = createVerification()
   const found = new Set<string>()
   let torn = 0
@@ -78,7 +86,7 @@ function judged({ revoked, apiKeys, events, decisions }: Lines): Kept {
   for (const text of decisions) verification.take('decisions', text)
   const keys = new Map<string, boolean>()
   for (const [id, gone] of apiKeys) keys.set(id, gone || keys.get(id) === true)
-  return { revoked: new Set(revoked), apiKeys: keys, events: found, torn, verification: verification.finish() }
+  return { revoked: new Set(revoked), apps: new Set(apps), apiKeys: keys, events: found, torn, verification: verification.finish() }
 }
 
 /** What was acknowledged and is not there. */
@@ -99,6 +107,12 @@ export function missing(known: Acknowledged, kept: Kept): string[] {
   for (const id of known.revokedKeys) {
     if (kept.apiKeys.get(id) !== true) gone.push(`revocation of API key ${id}`)
     event('api_key_revoked', id)
+  }
+  for (const [id, fate] of known.apps) {
+    if (fate === 'there' && !kept.apps.has(id)) gone.push(`app ${id}`)
+    if (fate === 'gone' && kept.apps.has(id)) gone.push(`removal of app ${id}`)
+    event('app_created', id)
+    if (fate === 'gone') event('app_removed', id)
   }
   for (const owned of known.owned) event('owner_changed', `sandbox:${owned}`)
   return gone

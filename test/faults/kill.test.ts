@@ -94,11 +94,11 @@ async function live(state: string, folder: TemporaryFolder, read: () => Kept | P
     const kept = await read()
     deepEqual(missing(known, kept), [])
     deepEqual(kept.verification.problems, [])
-    const { tokens, revoked, apiKeys, revokedKeys, owned } = known
+    const { tokens, revoked, apiKeys, revokedKeys, apps, owned } = known
     deepEqual(refusals, [])
     ok(acts(known) > kills * 10, `only ${acts(known)} acts`)
     console.log(
-      `      ${kills} kills under load, ${early} in a start: ${tokens.size} tokens, ${revoked.size} revocations, ${apiKeys.size} API keys (${revokedKeys.size} revoked), ${owned.size} owners acknowledged; ${kept.verification.lines.events} events in ${kept.verification.heads.length} chains`,
+      `      ${kills} kills under load, ${early} in a start: ${tokens.size} tokens, ${revoked.size} revocations, ${apiKeys.size} API keys (${revokedKeys.size} revoked), ${apps.size} apps, ${owned.size} owners acknowledged; ${kept.verification.lines.events} events in ${kept.verification.heads.length} chains`,
     )
   } finally {
     await last.kill()

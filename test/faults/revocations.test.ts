@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { encryptedKeyStore, keyCipher, readEncryptionKey } from '../../src/adapters/key-cipher.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
@@ -24,6 +25,8 @@ const revocations = 200
 /** Revoked and waited for at the same time. */
 const atOnce = 10
 const path = '/v1/sandboxes'
+/** That many come at once. */
+const flood = 200_000
 const issuer = 'http://127.0.0.1:9193'
 const levels = ['token', 'subject', 'agent', 'task', 'chain', 'client', 'key'] as const
 type Level = (typeof levels)[number]
@@ -43,6 +46,10 @@ interface Victim {
   readonly level: Level
   readonly target: string
 }
+
+/** Bytes of memory of the process. */
+const resident = ({ postern }: Replica): number =>
+  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${postern.program.pid}/status`, 'utf8'))?.[1]) * 1024
 
 for (const kind of ['redis', 'file'] as const) {
   const count = kind === 'redis' ? 3 : 2
@@ -219,6 +226,46 @@ for (const kind of ['redis', 'file'] as const) {
     })
 
     if (kind === 'redis') {
+      it(`of which ${flood.toLocaleString('en')} come at once are taken up while checks go on, and cost little memory`, async () => {
+        const good = token({})
+        const last = token({ jti: `flood-${flood - 1}` })
+        const before = replicas.map(resident)
+        const seen = new Set<string>()
+        const slow: number[] = []
+        let over = false
+        const watching = replicas.map(async ({ asker }) => {
+          while (!over) {
+            const asked = performance.now()
+            seen.add(await asker.ask(path, good))
+            slow.push(performance.now() - asked)
+            await sleep(5)
+          }
+        })
+        const client = redis!.client()
+        const begun = performance.now()
+        const end = String(Math.floor(Date.now() / 1000) + 4 * 86_400)
+        for (let i = 0; i < flood; i += 5000) {
+          const batch = client.pipeline()
+          for (let j = i; j < i + 5000; j++)
+            batch.xadd('postern:default:revocations', '*', 'level', 'token', 'target', `flood-${j}`, 'at', '1', 'until', end)
+          await batch.exec()
+        }
+        const written = performance.now()
+        await until('the last of them', async () => (await answers(last)).every((answer) => answer === 'revoked'), 20_000)
+        const took = performance.now() - written
+        over = true
+        await Promise.all(watching)
+        const grown = replicas.map((replica, i) => Math.round((resident(replica) - before[i]!) / 1e6))
+        slow.sort((x, y) => x - y)
+        console.log(
+          `      written in ${Math.round(written - begun)} ms, in force everywhere ${Math.round(took)} ms later; ${slow.length} checks meanwhile, ` +
+            `p99 ${Math.round(slow[Math.floor(slow.length * 0.99)]!)} ms; the processes grew by ${grown.join(', ')} MB`,
+        )
+        assert.deepEqual([...seen], ['ok'])
+        assert.ok(Math.max(...grown) < 100, grown.join())
+        assert.equal(await replicas[0]!.asker.ask(path, token({ jti: 'flood-77' })), 'revoked')
+      })
+
       it('are not guessed by a replica that is cut off: it answers revocation_unavailable, and hears of them once it is back', async () => {
         const link = proxy!
         const [one, cut] = [replicas[0]!, replicas.at(-1)!]

@@ -15,7 +15,10 @@ const adminCalls: readonly (readonly [path: string, ...methods: Method[]])[] = [
   ['/v1/admin/apps', 'POST', 'GET'],
   ['/v1/admin/apps/:id', 'GET', 'PUT', 'DELETE'],
   ['/v1/revoke', 'POST'],
+  ['/v1/revoke/lift', 'POST'],
   ['/v1/audit/events', 'GET'],
+  ['/v1/audit/export', 'GET'],
+  ['/v1/audit/keys', 'GET'],
 ]
 
 const limited = (take: AddressLimit): MiddlewareHandler<BrokerEnv> => {

@@ -3,7 +3,9 @@ import { renameSync, writeFileSync } from 'node:fs'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import type { SubjectAnswer } from '../../../src/issuer/subject-token.ts'
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts'
+import type { Received } from '../../support/upstream.ts'
 import { type Federation, openFederation } from '../rig.ts'
+import { startSwappingEdge } from './edge.ts'
 import { type RunningSpire, startSpire } from './spire.ts'
 
 const runner = 'spiffe://acme.example/ns/agents/sa/runner'
@@ -14,6 +16,7 @@ describe('a JWT-SVID of a real SPIRE agent', function () {
   let spire: RunningSpire
   let files: TemporaryFolder
   let federation: Federation
+  let rules: readonly unknown[]
   const writeBundle = async (): Promise<void> => {
     writeFileSync(files.file('next.json'), await spire.bundle())
     renameSync(files.file('next.json'), files.file('bundle.json'))
@@ -24,7 +27,7 @@ describe('a JWT-SVID of a real SPIRE agent', function () {
     spire = await startSpire('acme.example')
     await spire.register(runner)
     await writeBundle()
-    federation = await openFederation([
+    rules = [
       {
         name: 'workloads',
         trust_domain: 'acme.example',
@@ -34,7 +37,8 @@ describe('a JWT-SVID of a real SPIRE agent', function () {
         subject: '{sub}',
         roles: ['runner'],
       },
-    ])
+    ]
+    federation = await openFederation(rules)
   })
   after(async () => {
     await federation?.close()
@@ -66,6 +70,22 @@ describe('a JWT-SVID of a real SPIRE agent', function () {
     assert.notEqual(payload, '')
     assert.match(detail(await federation.ask(changed)), /signature does not verify/)
     assert.match(detail(await federation.ask(token, ((claims.exp ?? 0) + 1) * 1000)), /expired/)
+  })
+  it('is swapped for ours at /token, which Envoy and Postern admit', async () => {
+    const { edge, swap, ask } = await startSwappingEdge(rules)
+    try {
+      const theirs = await spire.fetch('postern', runner)
+      assert.equal((await ask(theirs)).status, 401)
+      const { status, body } = await swap(theirs)
+      assert.equal(status, 200, JSON.stringify(body))
+      const admitted = await ask(String(body['access_token']))
+      assert.equal(admitted.status, 200, admitted.body)
+      const { headers } = JSON.parse(admitted.body) as Received
+      assert.deepEqual([headers['x-postern-subject'], headers['x-postern-roles']], [runner, 'runner'])
+      assert.equal((await swap(await spire.fetch('else', runner))).body['error'], 'invalid_grant')
+    } finally {
+      await edge.stop()
+    }
   })
   it('is admitted when SPIRE has a new key, from when the bundle shows it', async () => {
     await spire.rotate()

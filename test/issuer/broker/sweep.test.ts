@@ -53,7 +53,7 @@ describe('the sweep of the broker', () => {
     const event = world.events.findLast(({ type }) => type === 'agent_expired')
     assert.deepEqual([event?.target, event?.outcome], [idle.id, 'success'])
     assert.equal(await countActive(world.state.records, seconds(world)), 1)
-    world.at.ms += 86_400_000
+    world.at.ms += 86_401_000
     assert.equal((await world.sweep(seconds(world))).removedAgents, 1)
     assert.equal(await world.agents.find(idle.id), undefined)
   })
