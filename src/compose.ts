@@ -148,7 +148,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
         keysReady: issuer === undefined || issuer.ring() !== undefined,
         workers: crew && { serving: crew.counts().alive, wanted: crew.size },
       })
-    const status = () => statusOf({ version, started, state, issuer, rulings, inForce, crew, ready: () => readiness().ready })
+    const exchanged = () => tokenService?.jwks() ?? []
+    const status = () => statusOf({ version, started, state, issuer, rulings, exchanged, inForce, crew, ready: () => readiness().ready })
     const counted = metricsOfAll(metrics, crew)
     const broker =
       issuer && !link

@@ -2,7 +2,8 @@
  * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
  *
  *   npm test                          everything
- *   npm test -- unit e2e              some groups: checks unit contract e2e attacks dex keycloak faults conformance floods
+ *   npm test -- unit e2e              some groups: checks unit contract e2e clients federation attacks dex keycloak faults
+ *                                     conformance floods
  *   npm test -- test/core             only files whose path holds this
  *   npm test -- --grep 'no_route'     only tests whose title matches
  *
@@ -16,6 +17,7 @@ import { step } from './cache.mjs'
 import { CommandError, run, SetupError } from './command.mjs'
 import { ensureDex } from './dex.mjs'
 import { ensureEnvoy } from './envoy.mjs'
+import { ensureFederation } from './federation.mjs'
 import { ensureH2spec } from './h2spec.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
 import { ensureNode } from './node.mjs'
@@ -29,6 +31,8 @@ const minutes = 60_000
 const served = {
   contract: 5 * minutes,
   e2e: 12 * minutes,
+  clients: 3 * minutes,
+  federation: 5 * minutes,
   attacks: 5 * minutes,
   dex: 3 * minutes,
   keycloak: 6 * minutes,
@@ -108,6 +112,11 @@ async function fetchServers(env) {
     const dex = await ensureDex()
     if ('path' in dex) env.POSTERN_TEST_DEX = dex.path
     else process.stdout.write(`Without dex, whose tests are skipped: ${dex.reason}\n`)
+  }
+  if (wanted.includes('federation')) {
+    const { env: found, reasons } = await ensureFederation(env.POSTERN_TEST_NODE ?? process.execPath)
+    Object.assign(env, found)
+    for (const reason of reasons) process.stdout.write(`Without a real issuer of workload tokens, whose tests are skipped: ${reason}\n`)
   }
   try {
     await run('docker', ['info'], { limit: 3_000 })
@@ -206,6 +215,8 @@ function listFiles() {
     unit: list('unit'),
     contract: list('contract'),
     e2e: list('e2e'),
+    clients: list('clients'),
+    federation: list('federation'),
     attacks: list('attacks'),
     dex: list('dex'),
     keycloak: list('keycloak'),

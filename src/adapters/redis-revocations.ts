@@ -20,6 +20,19 @@ function toStored([, fields]: Entry) {
   return level === undefined || target === undefined ? undefined : { level, target, at, until }
 }
 
+/** In place of an id: whatever is newest. */
+const end = '+'
+
+/** What a cursor says. */
+interface Reached {
+  /** Of the entry that was read last … */
+  readonly id: string
+  /** … and what it says. */
+  readonly told: string
+  /** The entry up to which this reading goes. */
+  readonly goal: string
+}
+
 /** Tells an entry from another of the same id. */
 const spelled = ([, fields]: Entry): string => JSON.stringify(fields)
 
@@ -33,7 +46,7 @@ export interface RedisRevocations extends RevocationStore {
 
 /**
  * Revocations as a stream, read from the id up to which the caller knows it. Entries that concern nothing any more are
- * deleted by whoever comes across them, and looked for now and then. Commands: XADD, XRANGE, XDEL.
+ * deleted by whoever comes across them, and looked for now and then. Commands: XADD, XRANGE, XREVRANGE, XDEL.
  * @param sweepMs milliseconds between two searches for entries that have expired
  * @param onFault told of an entry that this version cannot put in force, and with undefined once there is none
  */
@@ -58,17 +71,23 @@ export function redisRevocations(
    * still there as it was read: what stands before an entry of a stream never changes, and what comes after it has a higher id.
    * To read a million entries anew after each broken connection would take longer than checks may go without news.
    */
-  async function startOf(cursor: string | undefined): Promise<{ readonly id: string; readonly told: string } | undefined> {
-    const [, given, id, told] = /^(\d+) (\S+) (.*)$/s.exec(cursor ?? '') ?? []
-    if (id === undefined || told === undefined) return undefined
-    if (given === String(epoch)) return { id, told }
+  async function startOf(cursor: string | undefined): Promise<Reached | undefined> {
+    const [, given, id, goal, told] = /^(\d+) (\S+) (\S+) (.*)$/s.exec(cursor ?? '') ?? []
+    if (id === undefined || goal === undefined || told === undefined) return undefined
+    if (given === String(epoch)) return { id, goal, told }
     const [entry] = (await link.run((redis) => redis.xrange(key, id, id))) as Entry[]
-    return entry !== undefined && spelled(entry) === told ? { id, told } : undefined
+    return entry !== undefined && spelled(entry) === told ? { id, goal: end, told } : undefined
   }
 
-  async function page(after: string | undefined) {
+  /** The newest entry: where a reading of several pages ends, so that it does end however fast others write. */
+  async function newest(): Promise<string> {
+    const [entry] = (await link.run((redis) => redis.xrevrange(key, end, '-', 'COUNT', 1))) as Entry[]
+    return entry?.[0] ?? end
+  }
+
+  async function page(after: string | undefined, goal = end) {
     const start = after === undefined ? '-' : `(${after}`
-    const found = (await link.run((redis) => redis.xrange(key, start, '+', 'COUNT', pageSize))) as Entry[]
+    const found = (await link.run((redis) => redis.xrange(key, start, goal, 'COUNT', pageSize))) as Entry[]
     const now = Date.now() / 1000
     const entries: Revocation[] = []
     const expired: string[] = []
@@ -94,7 +113,7 @@ export function redisRevocations(
     list: async (after) => {
       const begun = epoch
       const start = await startOf(after)
-      const { entries, last, more } = await page(start?.id).catch((error: unknown) => {
+      const { entries, last, more } = await page(start?.id, start?.goal).catch((error: unknown) => {
         if (error instanceof UnknownLevel) failing(error.message)
         throw error
       })
@@ -103,9 +122,10 @@ export function redisRevocations(
         sweptAt = performance.now()
         sweep().catch(() => {})
       }
+      const goal = !more ? end : start === undefined || start.goal === end ? await newest() : start.goal
       const reached = last === undefined ? start : { id: last[0], told: spelled(last) }
       // What was read while one session followed another may be of two streams.
-      const cursor = reached === undefined || epoch !== begun ? String(begun) : `${begun} ${reached.id} ${reached.told}`
+      const cursor = reached === undefined || epoch !== begun ? String(begun) : `${begun} ${reached.id} ${goal} ${reached.told}`
       return { entries, cursor, more }
     },
     append: async (revocation) => {

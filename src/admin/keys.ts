@@ -26,7 +26,7 @@ const rotation = z.strictObject({ now: z.boolean().optional() })
 
 const noIssuer = (c: AdminContext) => problem(c, 404, 'no_issuer', 'there is no issuer: set listen.issuer')
 
-/** `GET /v1/admin/keys` and `POST /v1/admin/keys/rotate {now?}`. */
+/** `GET /v1/admin/keys`, `POST /v1/admin/keys/rotate {now?}` and `DELETE /v1/admin/keys/{kid}`. */
 export function addKeys(app: Hono<AdminEnv>, options: AdminOptions): void {
   const { issuer } = options
   app.get('/v1/admin/keys', demand('every'), (c) => (issuer ? c.json({ keys: issuer.listKeys().map(showWhole) }) : noIssuer(c)))
@@ -38,6 +38,16 @@ export function addKeys(app: Hono<AdminEnv>, options: AdminOptions): void {
     const kid = await issuer.rotateKeys({ now: body.now ?? false })
     const detail = { now: body.now ?? false }
     await record(options, { type: 'key_rotated', outcome: 'success', actor: c.get('caller').name, target: kid, detail })
+    return c.json({ kid, keys: issuer.listKeys().map(showKey) })
+  })
+
+  app.delete('/v1/admin/keys/:kid', demand('every'), async (c) => {
+    if (!issuer) return noIssuer(c)
+    const kid = c.req.param('kid')
+    const outcome = await issuer.removeKey(kid)
+    if (outcome === 'unknown') return problem(c, 404, 'unknown_key', 'the issuer has no key with this id')
+    if (outcome === 'signs') return problem(c, 409, 'key_signs', 'tokens are signed with it: rotate with now first')
+    await record(options, { type: 'key_rotated', outcome: 'success', actor: c.get('caller').name, target: kid, detail: { removed: true } })
     return c.json({ kid, keys: issuer.listKeys().map(showKey) })
   })
 }

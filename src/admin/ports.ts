@@ -21,6 +21,8 @@ export interface IssuerPort {
   readonly jwks?: () => { readonly keys: readonly object[] }
   /** @returns the kid of the key that signs next. @throws {Unavailable} */
   readonly rotateKeys: (options: { readonly now: boolean }) => Promise<string>
+  /** Takes a key away whose tokens are to be refused. @throws {Unavailable} */
+  readonly removeKey: (kid: string) => Promise<'removed' | 'unknown' | 'signs'>
 }
 
 /** Page tokens, by which the operator page asks agents. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { setTimeout } from 'node:timers/promises'
@@ -6,8 +6,9 @@ import type { Command } from 'commander'
 import { parseAddress } from '../config/schema-listen.ts'
 import { type JsonObject, readJsonObject } from '../core/json.ts'
 import { systemCode } from '../core/system-code.ts'
+import { readConnection, secretVariable, urlVariable } from './connection.ts'
 import { CommandFailed, type Io } from './io.ts'
-import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
+import { type CommonOptions, isUsualPolicy, loadPolicy, withCommon } from './policy.ts'
 
 export interface AdminOptions extends CommonOptions {
   readonly admin?: string
@@ -58,10 +59,17 @@ function placeOf(url: string): Place {
   return { tls, at: parsed.origin, options: { host, port: parsed.port || (tls ? 443 : 80), headers: { host: parsed.host } } }
 }
 
-/** Where the admin listener is, and the secret for it: from the options and environment, else from the policy file. */
-async function find(options: AdminOptions, io: Io): Promise<{ place: Place; secret: string | undefined; tls: RequestOptions }> {
+/**
+ * Where the admin listener is, and the secret for it: from the options and the environment, else from the policy file, else,
+ * where there is none in its usual place, from the connection file.
+ */
+async function find(asked: AdminOptions, io: Io): Promise<{ place: Place; secret: string | undefined; tls: RequestOptions }> {
+  const known = asked.admin ?? io.env[urlVariable]
+  const connection = known === undefined && !existsSync(asked.config) && isUsualPolicy(asked, io) ? readConnection(io.env) : undefined
+  const url = known ?? connection?.url
+  const options = url === undefined ? asked : { ...asked, admin: url }
   if ((options.cert === undefined) !== (options.key === undefined)) throw new CommandFailed(2, '--cert and --key go together: give both')
-  const given = io.env['POSTERN_ADMIN_SECRET']
+  const given = io.env[secretVariable] ?? connection?.secret
   const own = {
     ...(options.ca === undefined ? {} : { ca: read(options.ca) }),
     ...(options.cert === undefined ? {} : { cert: read(options.cert) }),

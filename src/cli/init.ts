@@ -2,15 +2,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { systemCode } from '../core/system-code.ts'
+import { type ConnectionOptions, initConnection } from './init-connection.ts'
 import { firstEnvoy, firstPolicy } from './init-files.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 
-interface InitOptions {
+interface InitOptions extends Omit<ConnectionOptions, 'mode'> {
   readonly dir: string
-  readonly force?: boolean
-  readonly json?: boolean
+  readonly mode?: ConnectionOptions['mode']
 }
 
 /** In the folder, unless its path is too long for a unix socket (sockaddr_un holds 108 bytes) or could break the YAML around it. */
@@ -20,15 +20,25 @@ function socketIn(folder: string): string {
   return join(tmpdir(), `postern-${createHash('sha256').update(folder).digest('hex').slice(0, 12)}.sock`)
 }
 
-/** `postern init`: a policy, an Envoy configuration and an admin secret for a first run. */
+/** `postern init`: a policy, an Envoy configuration and an admin secret for a first run; with `--mode`, a connection file. */
 export function initCommand(program: Command, io: Io): void {
   program
     .command('init')
     .description('write a commented policy and an Envoy configuration for a first run')
     .option('--dir <folder>', 'where to', '.')
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'write a connection file with a new admin secret instead: ~/.postern/config (dev), /etc/postern/config (prod)',
+      ).choices(['dev', 'prod']),
+    )
+    .option('--config-path <file>', 'where the connection file goes')
+    .option('--admin-url <url>', 'of the admin listener, or of an issuer listener with the broker', 'http://127.0.0.1:9192')
     .option('--force', 'write over files that are there')
     .option('--json', 'print JSON')
     .action((options: InitOptions) => {
+      if (options.mode !== undefined) return initConnection({ ...options, mode: options.mode }, io)
+      if (options.configPath !== undefined) throw new CommandFailed(2, '--config-path goes with --mode dev or --mode prod')
       const folder = resolve(options.dir)
       const socket = socketIn(folder)
       const files: readonly (readonly [name: string, text: string, mode: number])[] = [

@@ -39,7 +39,7 @@ function printKeys(io: Io, options: AdminOptions, answer: JsonObject): void {
   io.out(table(['KID', 'ALGORITHM', 'STATE', 'CREATED', 'SIGNS FROM', 'SIGNED UNTIL'], rows))
 }
 
-/** `postern key generate|rotate|list|pem`. */
+/** `postern key generate|rotate|list|pem|remove`. */
 export function keyCommand(program: Command, io: Io): void {
   const key = program.command('key').description('make keys, and see and rotate those of the issuer')
   const generate = key
@@ -88,4 +88,8 @@ export function keyCommand(program: Command, io: Io): void {
       printKeys(io, options, await (await openAdmin(options, io)).call('POST', '/v1/admin/keys/rotate', { now: options.now ?? false }))
     },
   )
+  const remove = key.command('remove <kid>').description('take away a key that may have leaked: what it signed is refused at once')
+  withAdmin(remove, io).action(async (kid: string, options: AdminOptions) => {
+    printKeys(io, options, await (await openAdmin(options, io)).call('DELETE', `/v1/admin/keys/${encodeURIComponent(kid)}`))
+  })
 }

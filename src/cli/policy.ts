@@ -10,10 +10,16 @@ export interface CommonOptions {
   readonly realm?: string
 }
 
+const usualPolicy = './postern.yaml'
+
+/** Whether no policy file was named, by option or environment. */
+export const isUsualPolicy = ({ config }: CommonOptions, { env }: Io): boolean =>
+  config === usualPolicy && env['POSTERN_CONFIG'] === undefined
+
 /** The options that every command has. */
 export function withCommon(command: Command, io: Io): Command {
   return command
-    .addOption(new Option('-c, --config <file>', 'policy file (or POSTERN_CONFIG)').default(io.env['POSTERN_CONFIG'] ?? './postern.yaml'))
+    .addOption(new Option('-c, --config <file>', 'policy file (or POSTERN_CONFIG)').default(io.env['POSTERN_CONFIG'] ?? usualPolicy))
     .option('--json', 'print JSON')
     .option('--realm <name>', 'realm, instead of that of the file')
 }

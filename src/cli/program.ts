@@ -1,12 +1,14 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../compose.ts'
 import { apiKeyCommand } from './api-key.ts'
+import { appCommand } from './app.ts'
 import { auditCommand } from './audit.ts'
 import { connectCommand } from './connect.ts'
 import { explainCommand } from './explain.ts'
 import { initCommand } from './init.ts'
 import { CommandFailed, type Io } from './io.ts'
 import { keyCommand } from './key.ts'
+import { launchTokenCommand } from './launch-token.ts'
 import { lintCommand } from './lint.ts'
 import { ownerCommand } from './owner.ts'
 import { revokeCommand } from './revoke.ts'
@@ -27,6 +29,8 @@ const commands = [
   keyCommand,
   tokenCommand,
   apiKeyCommand,
+  appCommand,
+  launchTokenCommand,
   auditCommand,
   revokeCommand,
   connectCommand,

@@ -7,6 +7,8 @@ import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { type CommonOptions, withCommon } from './policy.ts'
 import { table } from './table.ts'
+import { exchangeCommand } from './token-exchange.ts'
+import { releaseCommand } from './token-release.ts'
 
 interface MintOptions extends AdminOptions {
   readonly subject: string
@@ -76,7 +78,7 @@ async function signedBy(token: string, file: string): Promise<string> {
   }
 }
 
-/** `postern token mint|inspect`. */
+/** `postern token mint|inspect|exchange|release`. */
 export function tokenCommand(program: Command, io: Io): void {
   const token = program.command('token').description('mint tokens, and look into them')
   const mint = token
@@ -100,6 +102,9 @@ export function tokenCommand(program: Command, io: Io): void {
     if (options.json) printJson(io, answer)
     else io.out(`${String(answer['access_token'])}\n`)
   })
+
+  exchangeCommand(token, io)
+  releaseCommand(token, io)
 
   const inspect = token
     .command('inspect')

@@ -91,5 +91,6 @@ function issuerPort({ mint, verifyAdmin, ring }: IssuerParts, rulings: Rulings, 
     listKeys: () => ring()?.list() ?? [],
     jwks: () => ring()?.jwks() ?? { keys: [] },
     rotateKeys: async (options) => ready().rotate(options),
+    removeKey: async (kid) => ready().remove(kid),
   }
 }

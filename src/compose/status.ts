@@ -1,3 +1,4 @@
+import type { Jwks } from '../adapters/jwks.ts'
 import type { Condition, StatusReport } from '../admin/status.ts'
 import { feedTrustMs } from '../core/ports.ts'
 import { durabilityCondition, durabilityOf, type OpenedState } from './durability.ts'
@@ -12,6 +13,8 @@ export interface StatusNeeds {
   readonly state: OpenedState
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
+  /** Keys that the token service looks up: of those whose tokens are exchanged or swapped. */
+  readonly exchanged: () => readonly Jwks[]
   readonly inForce: InForce
   readonly crew: Crew | undefined
   readonly ready: () => boolean
@@ -46,11 +49,14 @@ export function statusOf(needs: StatusNeeds): StatusReport {
   }
 }
 
-function conditions({ rulings, issuer, state }: StatusNeeds): Condition[] {
-  const found: Condition[] = rulings.jwks().map((keys) => {
+function conditions({ rulings, issuer, state, exchanged }: StatusNeeds): Condition[] {
+  const found: Condition[] = []
+  for (const keys of [...rulings.jwks(), ...exchanged()]) {
     const { issuer: subject, ageSeconds, ...condition } = keys.condition()
-    return { ...condition, subject, age_seconds: ageSeconds ?? null }
-  })
+    const told = { ...condition, subject, age_seconds: ageSeconds ?? null }
+    // Both may ask one issuer: what is the same is told once.
+    if (!found.some((one) => one.subject === subject && one.status === told.status && one.reason === told.reason)) found.push(told)
+  }
   for (const asked of rulings.introspections()) {
     const { issuer: subject, ...condition } = asked.condition()
     found.push({ ...condition, subject })

@@ -3,11 +3,10 @@ import type { Report } from './faults.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
 
 /** Tokens that are printed are for whoever develops on this machine: nobody else may reach what takes them. */
-export function checkSeedTokens({ sections: { broker, listen, admin } }: Draft, report: Report): void {
+export function checkSeedTokens({ sections: { broker, listen } }: Draft, report: Report): void {
   if (!broker.seed_tokens) return
   const path = ['broker', 'seed_tokens']
   if (!broker.enabled) report(path, 'there is nobody to print tokens for: expected broker.enabled: true', { at: 'key' })
-  if (!admin.secret) report(path, 'an admin token is printed too: expected admin.secret', { at: 'key' })
   for (const name of ['admin', 'issuer'] as const) {
     const address = listen?.[name] && parseAddress(listen[name].address)
     if (address && !isLoopback(address))

@@ -6,7 +6,7 @@ import type { FederationSettings } from './schema-issuer.ts'
 import { parseSubjectTemplate } from './subject-template.ts'
 
 /** Tells what is legal in federation rules, but hardly meant. */
-export function warnOfFederation({ sections }: Pick<Draft, 'sections'>, report: Report): void {
+export function warnOfFederation({ sections, identity }: Pick<Draft, 'sections' | 'identity'>, report: Report): void {
   const rules = sections.issuer.federation
   for (const [i, rule] of rules.entries()) {
     const path: Path = ['issuer', 'federation', i]
@@ -18,6 +18,14 @@ export function warnOfFederation({ sections }: Pick<Draft, 'sections'>, report: 
         [...path, 'subject'],
         `every workload of "${rule.name}" is the same to us: write a claim into it, such as ${rule.subject}:{sub}`,
       )
+    const edge = identity.find((entry) => entry?.type === 'postern' && (rule.audiences?.includes(entry.audience) ?? true))
+    const bound = edge?.type === 'postern' ? edge.may_assert : undefined
+    for (const [j, role] of (rule.roles ?? []).entries())
+      if (bound && !bound.includes(role))
+        report(
+          [...path, 'roles', j],
+          `"${edge?.name}" admits no token with the role "${role}": write it into its may_assert, or leave it out`,
+        )
     const { file } = rule.jwks ?? {}
     if (file !== undefined && !existsSync(file))
       report([...path, 'jwks', 'file'], `"${file}" is not there: write it, or nothing of "${rule.name}" can be verified`)

@@ -1,6 +1,7 @@
 import { jwksMaxAge } from '../core/issuer.ts'
 import type { RouteEntry } from '../core/route-table.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
+import { warnOfBroker } from './check-broker.ts'
 import { fromOf } from './compile-places.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
@@ -30,6 +31,7 @@ export async function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[],
   warnOfValidators(draft, entries, report)
   warnOfSharedAudiences(draft, report)
   warnOfFederation(draft, report)
+  warnOfBroker(draft, report)
 }
 
 function warnOfListeners(draft: Draft, report: Report): void {
@@ -41,7 +43,8 @@ function warnOfListeners(draft: Draft, report: Report): void {
       'nobody can authenticate here, so that only health and metrics answer: write admin.secret, or tls with mode mtls and allow',
       { at: 'key' },
     )
-  if (!admin && login.secret) report(['admin', 'secret'], 'nothing asks for this secret: write listen.admin, where it is the login')
+  if (!admin && login.secret && !draft.sections.broker.enabled)
+    report(['admin', 'secret'], 'nothing asks for this secret: write listen.admin, where it is the login')
   if (issuer.keys.file !== undefined && draft.sections.state.kind === 'redis')
     report(
       ['issuer', 'keys', 'file'],

@@ -7,6 +7,7 @@ import { checkFederation } from './check-federation.ts'
 import { checkIdentity } from './check-identity.ts'
 import { checkClientKeys, checkClients } from './check-issuer.ts'
 import { checkListen } from './check-listen.ts'
+import { checkBroker } from './check-broker.ts'
 import { checkSeedTokens } from './check-seed.ts'
 import { checkStores } from './check-stores.ts'
 import { compilePolicy, compileRoutes } from './compile.ts'
@@ -128,6 +129,7 @@ async function check(
   checkIdentity(draft, report)
   checkStores(draft, report)
   checkSeedTokens(draft, report)
+  checkBroker(draft, report)
   checkClients(draft, report)
   checkFederation(draft, report)
   for (const [i, route] of draft.routes.entries()) if (route) sources.checkOwns(i, route.host, route.path)

@@ -2,7 +2,7 @@ import type { KeyInfo } from '../core/issuer.ts'
 import type { JsonObject } from '../core/json.ts'
 import { type ChangeFeed, type KeyAlgorithm, type KeyStore, keyVersion, type StoredKey } from '../core/ports.ts'
 import type { KeyAnswer } from '../core/verification-keys.ts'
-import { bySigning, due, type Line, type MakeKey, type RotationTimes, rotated } from './rotation.ts'
+import { bySigning, due, type Line, type MakeKey, type RotationTimes, rotated, without } from './rotation.ts'
 import { extraPrefix, keyMaker, type LoadedKey, load, type PublishedKey, prefixOf, signCompact } from './signing-key.ts'
 
 /** What of a key ring can change while it is open. */
@@ -46,6 +46,11 @@ export interface KeyRing {
    * @throws {Unavailable} where state cannot be had
    */
   readonly rotate: (options?: { readonly now?: boolean }) => Promise<string>
+  /**
+   * Takes a key away, and what it signed is refused: for one that may have leaked. One that signs has to be followed first.
+   * @throws {Unavailable}
+   */
+  readonly remove: (kid: string) => Promise<'removed' | 'unknown' | 'signs'>
   /**
    * Takes other settings. Where the algorithm is another, its first key is published before it signs, as in a rotation; what
    * the old one signed can still be verified. @throws {Unavailable} and then it is done with the next look at the store
@@ -174,6 +179,22 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     rotate: async ({ now = false } = {}) => {
       await inTurn(() => change((keys) => eachLine(keys, (own, line) => rotated(own, now, clock(), plan, line))))
       return ring.findLast(({ stored }) => prefixOf(stored.kid) === '')!.stored.kid
+    },
+    remove: async (kid) => {
+      let outcome: 'removed' | 'unknown' | 'signs' = 'unknown'
+      const removed = (own: readonly StoredKey[]): readonly StoredKey[] | undefined => {
+        if (!own.some((key) => key.kid === kid)) return undefined
+        const rest = without(own, kid, clock())
+        outcome = rest === 'signs' ? rest : 'removed'
+        return rest === 'signs' ? undefined : rest
+      }
+      await inTurn(() =>
+        change((keys) => {
+          outcome = 'unknown'
+          return eachLine(keys, async (own) => removed(own))
+        }),
+      )
+      return outcome
     },
     configure: (next) => {
       plan = next

@@ -94,6 +94,23 @@ export async function due(
   return kept(keys, at, times)
 }
 
+/**
+ * The keys without one of them, whose tokens are refused from now on. Where it waited to sign, the one before it goes on.
+ * @param at milliseconds since the epoch
+ * @returns `signs` where it is the one that signs
+ */
+export function without(keys: readonly StoredKey[], kid: string, at: number): readonly StoredKey[] | 'signs' {
+  const seconds = Math.floor(at / 1000)
+  const sorted = [...keys].sort(bySigning)
+  const signing = sorted.findLast(({ activeAt }) => activeAt <= seconds) ?? sorted[0]
+  if (signing?.kid === kid) return 'signs'
+  const rest = sorted.filter((key) => key.kid !== kid)
+  const last = rest.at(-1)
+  if (last?.retiredAt === undefined || last.retiredAt <= seconds) return rest
+  const { retiredAt: _, ...going } = last
+  return [...rest.slice(0, -1), going]
+}
+
 /** Has keys that may sign stay as long as their tokens live, and lets those go that stayed long enough; undefined: as they are. */
 function kept(keys: readonly StoredKey[], at: number, { keepForMs }: RotationTimes): readonly StoredKey[] | undefined {
   if (!Number.isFinite(keepForMs)) return undefined

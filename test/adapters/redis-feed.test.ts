@@ -156,6 +156,33 @@ describe('the feed of changes from Redis', function () {
     deepEqual((await told(cursor)).targets, ['earlier', 'another'])
   })
 
+  it('comes to an end of its reading though others write faster', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const revocations = redisRevocations({ run: (commands) => commands(client) }, revocationsKey)
+    const targets = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `jti-${from + i}`)
+    await revoke(client, targets(0, 2500))
+    const read: string[] = []
+    let [cursor, pages, written]: [string | undefined, number, number] = [undefined, 0, 2500]
+    for (let more = true; more; pages++) {
+      const page = await revocations.list(cursor)
+      read.push(...page.entries.map(({ target }) => target))
+      await revoke(client, targets(written, written + 1500))
+      written += 1500
+      cursor = page.cursor
+      more = page.more && pages < 20
+    }
+    // What was there when the first page had been read, and nothing that came later.
+    deepEqual([pages, read.length], [3, 2500])
+    for (let more = true; more; ) {
+      const page = await revocations.list(cursor)
+      read.push(...page.entries.map(({ target }) => target))
+      cursor = page.cursor
+      more = page.more
+    }
+    deepEqual(read, targets(0, written))
+  })
+
   it('begins anew where the session changed while it was read', async () => {
     const redis = await start()
     const client = redis.client()

@@ -95,6 +95,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
       listKeys: ring.list,
       jwks: ring.jwks,
       rotateKeys: ring.rotate,
+      removeKey: ring.remove,
     },
     workloads: new Set(),
     labels: state.labels,

@@ -28,6 +28,7 @@ const settingsOf = async (issuer: string, more = ''): Promise<Settings> => {
 listen: { check: { address: unix:/run/postern/check.sock }, issuer: { address: "127.0.0.1:9193" } }
 state: "memory:"
 identity: [{ name: agents, type: postern, audience: postern }]
+admin: { secret: "a secret that nobody guesses, of 40 letters" }
 routes: [{ id: health, path: /healthz, public: true }]
 issuer: ${issuer}
 ${more}`
@@ -214,5 +215,30 @@ routes: [{ id: health, path: /healthz, public: true }]
     const answer = await fetch(`http://${admin}/v1/admin/keys`, { headers: { authorization: `Bearer ${token}` } })
     assert.equal(answer.status, 200)
     assert.ok(!JSON.stringify(postern.logs()).includes(launch!) && !JSON.stringify(postern.logs()).includes(token!))
+  })
+  it('that leaked are taken away by command: what they signed is refused', async () => {
+    const client = await adminClient(admin)
+    const { token } = await client.mint({ subject: 'a' })
+    const leaked = decodeProtectedHeader(token).kid!
+    const validate = async () =>
+      (await (
+        await fetch(`${issuer}/v1/token/validate`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ token }),
+        })
+      ).json()) as {
+        valid: boolean
+      }
+    assert.equal((await validate()).valid, true)
+    const early = await key('remove', leaked)
+    assert.deepEqual([early.code, early.err.includes('409 key_signs: tokens are signed with it: rotate with now first')], [1, true])
+    assert.match((await key('remove', 'none')).err, /404 unknown_key/)
+    assert.equal((await key('rotate', '--now')).code, 0)
+    await until('the new key to sign', async () => decodeProtectedHeader((await client.mint({ subject: 'a' })).token).kid !== leaked, 5000)
+    const removed = await key('remove', leaked)
+    assert.deepEqual([removed.code, removed.out.includes(leaked)], [0, false], removed.err)
+    assert.deepEqual(await validate(), { valid: false })
+    assert.equal((await fetch(`${issuer}/jwks.pem?kid=${leaked}`)).status, 404)
   })
 })

@@ -138,7 +138,7 @@ routes: [{ id: health, path: /healthz, public: true }]
         // Who goes on sending may be cut off before the answer was read.
         const answer = await ask(listener, options, () => chunk).catch(({ code }: NodeJS.ErrnoException) => code)
         if (typeof answer === 'object') safe(answer, 413)
-        else assert.ok(['EPIPE', 'ECONNRESET'].includes(answer ?? ''), answer)
+        else assert.match(answer ?? '', /^(?:EPIPE|ECONNRESET)$/)
         assert.ok(performance.now() - began < 5000)
       })
     }

@@ -114,12 +114,9 @@ describe('short names in the environment', () => {
   })
 
   it('print tokens for whoever develops on this machine, and for nobody else', async () => {
-    const broker = 'broker: { enabled: true }\n'
+    const broker = 'broker: { enabled: true, audience: edge }\n'
     const env = { POSTERN_SEED_TOKENS: 'true', POSTERN_ADMIN_SECRET: adminSecret }
-    assert.match(
-      (await told({ POSTERN_SEED_TOKENS: 'true' }, usual)).join('\n'),
-      /expected broker\.enabled: true[\s\S]*expected admin\.secret/,
-    )
+    assert.match((await told({ POSTERN_SEED_TOKENS: 'true' }, usual)).join('\n'), /expected broker\.enabled: true/)
     const file = await policyFiles({ 'postern.yaml': usual + broker, 'c.pem': 'x', 'k.pem': 'x' })
     const off = { ...env, POSTERN_BIND_ADDRESS: '0.0.0.0', POSTERN_LISTEN_ISSUER_URL: 'https://b.example', POSTERN_TLS_MODE: 'tls' }
     const sentences = await faults(file, { env: { ...off, POSTERN_TLS_CERT: 'c.pem', POSTERN_TLS_KEY: 'k.pem' } })

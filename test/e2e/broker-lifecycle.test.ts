@@ -15,7 +15,7 @@ import { startUpstream } from '../support/upstream.ts'
 import { startClientsEdge } from './denials-edge.ts'
 
 const encryptionKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
-const url = 'http://issuer.test'
+const url = 'http://localhost:9193'
 
 /** Replicas of one issuer; `@…@` are filled in. */
 const policy = (redis: string): string => `version: 1

@@ -64,7 +64,7 @@ for (const kind of ['redis', 'file'] as const) {
     const replicas: Replica[] = []
     const revoked: Victim[] = []
 
-    const start = (replica: Pick<Replica, 'policy' | 'folder'>) => startPostern(replica.policy, { env: secrets, folder: replica.folder })
+    const start = (replica: Pick<Replica, 'policy' | 'folder'>) => startPostern(replica.policy, { env: secrets, folder: replica.folder, limit: 40_000 })
     /** A token of the service's own, with all that our issuer may write into one. */
     const token = (claims: object): string => {
       const iat = Math.floor(Date.now() / 1000)
@@ -230,13 +230,14 @@ for (const kind of ['redis', 'file'] as const) {
         const good = token({})
         const last = token({ jti: `flood-${flood - 1}` })
         const before = replicas.map(resident)
-        const seen = new Set<string>()
+        const seen = new Map<string, number>()
         const slow: number[] = []
         let over = false
         const watching = replicas.map(async ({ asker }) => {
           while (!over) {
             const asked = performance.now()
-            seen.add(await asker.ask(path, good))
+            const answer = await asker.ask(path, good)
+            seen.set(answer, (seen.get(answer) ?? 0) + 1)
             slow.push(performance.now() - asked)
             await sleep(5)
           }
@@ -244,9 +245,9 @@ for (const kind of ['redis', 'file'] as const) {
         const client = redis!.client()
         const begun = performance.now()
         const end = String(Math.floor(Date.now() / 1000) + 4 * 86_400)
-        for (let i = 0; i < flood; i += 5000) {
+        for (let i = 0; i < flood; i += 500) {
           const batch = client.pipeline()
-          for (let j = i; j < i + 5000; j++)
+          for (let j = i; j < i + 500; j++)
             batch.xadd('postern:default:revocations', '*', 'level', 'token', 'target', `flood-${j}`, 'at', '1', 'until', end)
           await batch.exec()
         }
@@ -258,10 +259,15 @@ for (const kind of ['redis', 'file'] as const) {
         const grown = replicas.map((replica, i) => Math.round((resident(replica) - before[i]!) / 1e6))
         slow.sort((x, y) => x - y)
         console.log(
-          `      written in ${Math.round(written - begun)} ms, in force everywhere ${Math.round(took)} ms later; ${slow.length} checks meanwhile, ` +
+          `      written in ${Math.round(written - begun)} ms, in force everywhere ${Math.round(took)} ms later; ${slow.length} checks meanwhile, ${seen.get('revocation_unavailable') ?? 0} of them unavailable, ` +
             `p99 ${Math.round(slow[Math.floor(slow.length * 0.99)]!)} ms; the processes grew by ${grown.join(', ')} MB`,
         )
-        assert.deepEqual([...seen], ['ok'])
+        // Whoever falls more than max_staleness behind, on a machine that is busy with other things, says so and guesses nothing.
+        assert.deepEqual(
+          [...seen.keys()].filter((answer) => answer !== 'ok' && answer !== 'revocation_unavailable'),
+          [],
+        )
+        assert.deepEqual(new Set(await answers(good)), new Set(['ok']))
         assert.ok(Math.max(...grown) < 100, grown.join())
         assert.equal(await replicas[0]!.asker.ask(path, token({ jti: 'flood-77' })), 'revoked')
       })

@@ -94,11 +94,17 @@ describe('warnings of federation rules', () => {
     ['a subject that is the same for all', [{ ...good, subject: 'ci' }], /every workload of "ci" is the same to us/],
     ['a file that is not there yet', [{ ...good, jwks: { file: '/nowhere/bundle.json' } }], /"\/nowhere\/bundle.json" is not there/],
     ['a rule that is never asked', [good, { ...good, name: 'late', when: 'false' }], /"ci" above it takes all tokens/],
+    [
+      'a role that the edge takes away',
+      [{ ...good, roles: ['runner', 'deployer'] }],
+      /roles\[1\]: "ours" admits no token with the role "deployer"/,
+    ],
     ['a slash too many', [{ ...good, issuer: 'https://gitlab.com/', when: 'false' }], /GitLab writes its issuer without a "\/"/],
   ]
   for (const [name, rules, warning] of rows)
     it(name, async () => {
-      const { warnings } = await load(await policyFiles({ 'postern.yaml': policyWith(rules) }))
+      const identity = [{ name: 'ours', type: 'postern', audience: 'postern', may_assert: ['runner'] }]
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': policyWith(rules, { identity }) }))
       const told = warnings.map(({ path, message }) => `${path}: ${message}`).filter((one) => one.startsWith('issuer.federation'))
       assert.equal(told.length, 1, told.join('\n'))
       assert.match(told[0] ?? '', warning)

@@ -93,6 +93,19 @@ describe('federation rules', () => {
       assert.equal(told(await ask(other.token())), 'r2 other:job:1')
       assert.equal(told(await ask(provider.token({ claims: { aud: ['x', 1] } }))), 'refused: aud holds none of us, them')
     })
+    it('hold each text of aud against theirs, and take nothing else for an audience', async () => {
+      const { ask } = await federate({})
+      assert.equal(told(await ask(provider.token({ claims: { aud: ['them', 'us'] } }))), 'r0 job:1')
+      for (const aud of [['us', 1], [['us']], { us: true }, 'us ', 'US', []])
+        assert.match(told(await ask(provider.token({ claims: { aud } }))), /^refused: aud holds none of us/)
+    })
+    it('hold an issuer to a trust domain where they name both', async () => {
+      const { ask } = await federate({ trust_domain: 'acme.example' })
+      const sub = (domain: string): string => provider.token({ claims: { sub: `spiffe://${domain}/a` } })
+      assert.equal(told(await ask(sub('acme.example'))), 'r0 spiffe://acme.example/a')
+      assert.match(told(await ask(sub('evil.example'))), /sub is no SPIFFE ID of acme.example/)
+      assert.match(told(await ask(provider.token())), /sub is no SPIFFE ID of acme.example/)
+    })
     it('never let one issuer speak for another', async () => {
       const { ask } = await federate({}, { issuer: other.url, subject: 'other:{sub}' })
       assert.match(told(await ask(provider.token({ claims: { iss: other.url } }))), /^refused: r1: the signature does not verify/)

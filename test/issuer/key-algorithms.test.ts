@@ -183,6 +183,26 @@ describe('algorithms of the key ring', () => {
     assert.equal(await ring.rotate({ now: true }), waiting)
     assert.equal(headOf(ring).kid, waiting, 'one that waited was heard of')
   })
+  it('that leaked are taken away, on every replica, and the key before one that waited goes on', async () => {
+    const [ring, replica] = [await open({ also: ['RS256'] }), await open({ also: ['RS256'] })]
+    const first = headOf(ring).kid!
+    assert.equal(await ring.remove(first), 'signs')
+    assert.equal(await ring.remove(headOf(ring, 'RS256').kid!), 'signs')
+    assert.equal(await ring.remove('none'), 'unknown')
+    const waiting = await ring.rotate()
+    assert.equal(await replica.remove(waiting), 'removed')
+    await settle()
+    for (const each of [ring, replica]) assert.equal(each.find(waiting, 'ES256').kind, 'unknown')
+    assert.ok(ring.list().every(({ kid, retiredAt }) => kid !== first || retiredAt === undefined))
+    now += 20 * day
+    await ring.reload()
+    assert.equal(headOf(ring).kid, first)
+    now += 1000
+    await ring.rotate({ now: true })
+    assert.equal(await ring.remove(first), 'removed')
+    await settle()
+    for (const each of [ring, replica]) assert.equal(each.find(first, 'ES256').kind, 'unknown')
+  })
   it('are taken when state answers again', async () => {
     const ring = await open({ reloadEveryMs: 20 })
     shared.fault = new Unavailable('down')

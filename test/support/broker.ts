@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { request as httpRequest } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export const brokerSecret = 'a-secret-of-at-least-32-characters!!'
 
@@ -14,7 +15,7 @@ export interface BrokerAnswer {
 /** A client of the broker's HTTP API. */
 export interface BrokerClient {
   readonly ask: (method: string, path: string, body?: unknown, token?: string, from?: string) => Promise<BrokerAnswer>
-  /** Admin token by the secret. */
+  /** Admin token by the secret; waits where an address has logged in too often. */
   readonly login: (secret?: string) => Promise<string>
 }
 
@@ -47,7 +48,14 @@ export function brokerClient(base: string): BrokerClient {
   }
   return {
     ask,
-    login: async (secret = brokerSecret) => String((await ask('POST', '/v1/admin/auth', { secret })).json['access_token']),
+    login: async (secret = brokerSecret) => {
+      for (;;) {
+        const answer = await ask('POST', '/v1/admin/auth', { secret })
+        if (answer.status === 200) return String(answer.json['access_token'])
+        if (answer.status !== 429) throw new Error(`the admin login answered ${answer.status}: ${answer.text}`)
+        await sleep(300)
+      }
+    },
   }
 }
 

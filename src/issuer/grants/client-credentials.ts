@@ -5,6 +5,7 @@ import type { GrantNeeds } from './policy.ts'
 import { newBinding, shownKeys, spend } from './proof.ts'
 import { type Granted, isRefusal, type Refusal, refuse } from './refusal.ts'
 import { targetsOf } from './targets.ts'
+import { fitsToken, tooLong } from './token-size.ts'
 
 /** No token of ours lives longer. Seconds. */
 export const longestLife = 86_400
@@ -38,8 +39,6 @@ export const clientCredentials =
     if (isRefusal(scopes)) return scopes
     const shown = shownKeys(request, proofs)
     if (isRefusal(shown)) return shown
-    const spent = await spend(shown, replays)
-    if (spent) return spent
     const edge = targets.kind === 'edge'
     const order: TokenOrder = {
       kind: targets.kind,
@@ -53,6 +52,9 @@ export const clientCredentials =
       ttl: Math.min(client.ttl, longestLife),
       now,
     }
+    if (!fitsToken(order)) return tooLong()
+    const spent = await spend(shown, replays)
+    if (spent) return spent
     const minted = await issue(order, { actor: client.id, grant: 'client_credentials' })
     return { kind: 'granted', body: accessTokenAnswer(minted, order) }
   }

@@ -12,6 +12,7 @@ import { type Origin, originOf, type RefreshClaims, readRefreshClaims, refreshOr
 import { type Granted, isRefusal, type Refusal, refuse } from './refusal.ts'
 import { subjectFault } from './subject.ts'
 import { type Targets, targetsOf } from './targets.ts'
+import { fitsToken } from './token-size.ts'
 
 /** The first refresh token of an exchange. */
 export interface NewFamily {
@@ -26,8 +27,12 @@ export interface NewFamily {
 }
 
 export interface RefreshTokens {
-  /** @param given access tokens that were issued with it @throws {Unavailable} */
-  readonly begin: (family: NewFamily, given: readonly Minted[]) => Promise<Minted>
+  /**
+   * @param given access tokens that were issued with it
+   * @returns undefined where the token would be too long to be read
+   * @throws {Unavailable}
+   */
+  readonly begin: (family: NewFamily, given: readonly Minted[]) => Promise<Minted | undefined>
   readonly grant: (request: GrantRequest) => Promise<Granted | Refusal>
 }
 
@@ -72,8 +77,10 @@ export function refreshTokens(needs: RefreshNeeds): RefreshTokens {
       const begun = Math.floor(order.now / 1000)
       const end = Math.min(order.end ?? Number.POSITIVE_INFINITY, begun + longestLife)
       const claims = { family: id, turn: 0, begun, targets, origin: originOf(subject), claims: order.claims ?? {} }
+      const refresh = refreshOrder({ ...order, confirmation: binding, ttl: longestLife, end }, issuer, claims)
+      if (!fitsToken(refresh)) return undefined
       await families.begin({ id, client: client.id, subject: subject.subject, until: Math.ceil(end) }, given)
-      return issueRefresh(refreshOrder({ ...order, confirmation: binding, ttl: longestLife, end }, issuer, claims), client.id)
+      return issueRefresh(refresh, client.id)
     },
 
     grant: async (request) => {

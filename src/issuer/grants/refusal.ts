@@ -17,6 +17,7 @@ export type RefusalReason =
   | 'audience_not_allowed'
   | 'scope_not_allowed'
   | 'not_proved'
+  | 'token_too_long'
   | 'subject_ends'
   | 'refresh_refused'
   | 'refresh_reused'

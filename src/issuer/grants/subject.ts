@@ -42,7 +42,8 @@ export async function verified({ token, type }: ShownToken, asking: Verifying): 
   }
   if (unavailable !== undefined) throw new Unavailable(unavailable)
   const what = asking.reason === 'actor_refused' ? 'actor_token' : 'subject_token'
-  if (forbidden !== undefined) return refuse(tokenNotAccepted, 'subject_not_allowed', `this client may not use this ${what}`, forbidden)
+  const forbids = asking.reason === 'actor_refused' ? asking.reason : 'subject_not_allowed'
+  if (forbidden !== undefined) return refuse(tokenNotAccepted, forbids, `this client may not use this ${what}`, forbidden)
   return refuse(tokenNotAccepted, asking.reason, `${what} is not valid here`, why ?? 'no validator and no rule knows its issuer')
 }
 

@@ -13,6 +13,7 @@ import { type Granted, isRefusal, type Refusal, refuse, tokenNotAccepted } from 
 import { subjectFault, subjectFor, upstreamTokens, verified } from './subject.ts'
 import { type Targets, targetsOf } from './targets.ts'
 import { type ShownTokens, shownTokens, tokenTypeUris } from './token-kinds.ts'
+import { fitsToken, tooLong } from './token-size.ts'
 
 /** An exchange that the policy allows, with nothing issued yet. */
 interface Allowed {
@@ -42,6 +43,7 @@ export const tokenExchange =
     const family = { order, subject, targets, client, binding, id: randomUUID() }
     if (tokens.requested === tokenTypeUris.refresh_token) {
       const refresh = await refreshTokens.begin(family, [])
+      if (!refresh) return tooLong()
       const body = {
         access_token: refresh.token,
         issued_token_type: tokenTypeUris.refresh_token,
@@ -143,5 +145,5 @@ async function judge(request: GrantRequest, { issuer, policy }: GrantNeeds): Pro
     end,
     now,
   }
-  return { tokens, subject, targets, order, shown, binding }
+  return fitsToken(order) ? { tokens, subject, targets, order, shown, binding } : tooLong()
 }

@@ -18,7 +18,7 @@ describe("an agent's token", () => {
     assert.equal(world.read(world.mint.admin('admin', world.at.ms).token), undefined)
     assert.equal(world.read(`${text}x`), undefined)
     // What is bound to a key cannot be proved here.
-    assert.equal(world.read(world.mint.ordered({ ...order, kind: 'edge', confirmation: { jkt: 'x'.repeat(43) } }).token), undefined)
+    assert.equal(world.read(world.mint.ordered({ ...order, kind: 'edge', confirmation: { jkt: 'x'.repeat(43), x5tS256: undefined } }).token), undefined)
     world.at.ms += 300_000
     assert.equal(world.read(text), undefined)
   })

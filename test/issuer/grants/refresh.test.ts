@@ -294,3 +294,38 @@ describe('refusals in the trail', () => {
     await rig.close()
   })
 })
+
+describe('a token that nobody would read, as it is over 8 KiB', () => {
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `read:data:number-${i}-of-a-long-list`)
+
+  it('is not issued', async () => {
+    const rig = await openRig()
+    const sdk = clientOf({ id: 'sdk', grants: ['client_credentials'], audiences: ['postern'], scopes: many(200) })
+    assert.equal(errorOf(await rig.ask('client_credentials', sdk, {})), 'invalid_scope')
+    const fewer = bodyOf(await rig.ask('client_credentials', sdk, { scope: many(100).join(' ') }))
+    assert.ok(String(fewer['access_token']).length <= 8192)
+    await rig.close()
+  })
+
+  it('is no refresh token either: the access token comes without', async () => {
+    const rig = await openRig()
+    const name = 'u'.repeat(900)
+    const scope = (count: number) => many(count).join(' ')
+    let without = 0
+    for (const count of [1, 40, 60, 80, 90, 100, 110]) {
+      const subject_token = rig.token({ from: 'users', claims: { sub: name, scope: scope(count) } })
+      if (subject_token.length > 8192) continue
+      const answer = await rig.ask('token_exchange', client, { subject_token, subject_token_type: typeUri.jwt })
+      if (answer.kind === 'refused') {
+        assert.equal(answer.error, 'invalid_scope')
+        continue
+      }
+      const { access_token, refresh_token } = answer.body
+      assert.ok(String(access_token).length <= 8192)
+      if (refresh_token === undefined) without++
+      else bodyOf(await rig.ask('refresh_token', client, { refresh_token: String(refresh_token) }))
+    }
+    assert.ok(without > 0)
+    await rig.close()
+  })
+})
