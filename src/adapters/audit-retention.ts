@@ -56,6 +56,9 @@ const longestTurn = 20_000
 /** Milliseconds by which a log may be too old, so that there are few checkpoints: an hour, or a tenth of what is kept. */
 const slack = (ms: number): number => Math.min(3_600_000, ms / 10)
 
+/** Whether a line is from before a time; one that says no time is as old as those beside it. */
+const isOlder = (text: string, ms: number): boolean => ms > Number.NEGATIVE_INFINITY && !(Date.parse(labelOf(text).time) >= ms)
+
 /** Whether a line that is the first of its log was not always. */
 function wasCut(text: string): boolean {
   const { link } = labelOf(text)
@@ -135,7 +138,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
       const page = await audit.read(log, { limit: pageSize, after: at })
       const from = at
       for (const { cursor, text } of page) {
-        more = gathered.lines() < over || Date.parse(labelOf(text).time) < before
+        more = gathered.lines() < over || isOlder(text, before)
         if (!more) break
         gathered.take(text)
         at = cursor
@@ -160,7 +163,7 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
     const [oldest] = await audit.read(log, { limit: 1 })
     if (!oldest) return 0
     const before = ms === undefined ? Number.NEGATIVE_INFINITY : begun - ms
-    const old = ms !== undefined && Date.parse(labelOf(oldest.text).time) < before - slack(ms)
+    const old = ms !== undefined && isOlder(oldest.text, before - slack(ms))
     // After a start: whether there is a checkpoint that will have to be signed anew.
     if (searched[log] === undefined && wasCut(oldest.text)) await search(log)
     const size = lines === undefined ? 0 : await audit.size(log)

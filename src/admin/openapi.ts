@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { auditEventTypes, auditOutcomes } from '../core/audit-event.ts'
 import type { JsonObject } from '../core/json.ts'
-import { launchExample, launchTokenSchema, operation, tokenSchema } from '../core/openapi.ts'
+import { launchExample, launchTokenSchema, objectSchema, operation, tokenSchema } from '../core/openapi.ts'
 import { revocationLevels } from '../core/ports.ts'
 import { afterPattern, appBodies } from './apps.ts'
 import type { BrokerPort } from './ports.ts'
@@ -10,13 +10,6 @@ const sent = (schema: z.ZodType): JsonObject => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   return rest as unknown as JsonObject
 }
-
-const object = (properties: JsonObject): JsonObject => ({
-  type: 'object',
-  required: Object.keys(properties),
-  additionalProperties: false,
-  properties,
-})
 
 const texts: JsonObject = { type: 'array', items: { type: 'string' } }
 const time: JsonObject = { type: 'string', format: 'date-time' }
@@ -59,7 +52,7 @@ const apps = (): JsonObject => ({
       success: {
         status: 201,
         says: 'Made',
-        schema: object({ ...app, client_id: { type: 'string' }, client_secret: { type: 'string', pattern: '^[0-9a-f]{64}$' } }),
+        schema: objectSchema({ ...app, client_id: { type: 'string' }, client_secret: { type: 'string', pattern: '^[0-9a-f]{64}$' } }),
         example: { ...appExample, client_id: appExample.app_id, client_secret: 'f'.repeat(64) },
       },
       response: links,
@@ -73,7 +66,7 @@ const apps = (): JsonObject => ({
       success: {
         status: 200,
         says: 'A page',
-        schema: object({ apps: { type: 'array', items: object(app) }, next: { type: ['string', 'null'] } }),
+        schema: objectSchema({ apps: { type: 'array', items: objectSchema(app) }, next: { type: ['string', 'null'] } }),
         example: { apps: [appExample], next: null },
       },
       refusals: [400, ...refused],
@@ -85,7 +78,7 @@ const apps = (): JsonObject => ({
       id: 'getApp',
       summary: 'An app',
       by: 'admin',
-      success: { status: 200, says: 'The app', schema: object(app), example: appExample },
+      success: { status: 200, says: 'The app', schema: objectSchema(app), example: appExample },
       refusals: [...refused, 404],
     }),
     put: operation({
@@ -93,7 +86,7 @@ const apps = (): JsonObject => ({
       summary: 'Changes an app; what is left out stays',
       by: 'admin',
       body: { schema: sent(appBodies.update), example: { scopes: ['read:data:*'] } },
-      success: { status: 200, says: 'The app as it is now', schema: object(app), example: appExample },
+      success: { status: 200, says: 'The app as it is now', schema: objectSchema(app), example: appExample },
       refusals: [...refused, 404],
     }),
     delete: operation({
@@ -121,14 +114,14 @@ const events: JsonObject = {
       },
     },
     next_cursor: { type: 'string' },
-    chain: object({ heads: { type: 'array', items: { type: 'object', description: 'the newest link of each log' } } }),
+    chain: objectSchema({ heads: { type: 'array', items: { type: 'object', description: 'the newest link of each log' } } }),
   },
 }
 
 const level: JsonObject = { enum: [...revocationLevels, 'key'] }
 const target: JsonObject = { type: 'string', minLength: 1, maxLength: 2048 }
-const revocation = (properties: JsonObject): JsonObject => ({ ...object(properties), required: ['level', 'target'] })
-const done = (word: string): JsonObject => object({ [word]: { const: true }, level, target })
+const revocation = (properties: JsonObject): JsonObject => ({ ...objectSchema(properties), required: ['level', 'target'] })
+const done = (word: string): JsonObject => objectSchema({ [word]: { const: true }, level, target })
 
 const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
   '/v1/admin/auth': {
@@ -136,7 +129,7 @@ const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
       id: 'adminAuth',
       summary: 'The admin secret for a token of 300 s',
       body: {
-        schema: { ...object({ secret: { type: 'string', minLength: 1, maxLength: 4096 } }) },
+        schema: { ...objectSchema({ secret: { type: 'string', minLength: 1, maxLength: 4096 } }) },
         example: { secret: 'the admin secret, at least 32 characters' },
       },
       success: { status: 200, says: 'A token', schema: tokenSchema() },

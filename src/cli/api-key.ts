@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Command } from 'commander'
 import { isApiKey, isWholeApiKey } from '../core/api-key.ts'
-import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
+import { isJsonObject, type JsonObject } from '../core/json.ts'
 import { type AdminClient, type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
+import { joined, minute, text } from './cells.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { table } from './table.ts'
 import { seconds } from './token.ts'
@@ -23,9 +24,6 @@ interface ListOptions extends AdminOptions {
 }
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, ...value.split(',')]
-const text = (value: Json | undefined): string => (value === undefined || value === null || value === '' ? '-' : String(value))
-const joined = (value: Json | undefined): string => text(Array.isArray(value) ? value.join(',') : value)
-const minute = (value: Json | undefined): string => text(value).replace(/:\d\d\.\d{3}Z$/, 'Z')
 
 /** `90d` or `2027-01-31T12:00:00Z`. */
 const endOf = (expires: string): JsonObject => (/^\d{4}-/.test(expires) ? { expires_at: expires } : { expires_in: seconds(expires) })

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { type AdminClient, type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
+import { joined, minute, text } from './cells.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { table } from './table.ts'
 import { seconds } from './token.ts'
@@ -17,9 +18,6 @@ const collect = (value: string, before: readonly string[] = []): readonly string
   ...before,
   ...value.split(',').filter((one) => one !== ''),
 ]
-const text = (value: Json | undefined): string => (value === undefined || value === null || value === '' ? '-' : String(value))
-const joined = (value: Json | undefined): string => text(Array.isArray(value) ? value.join(',') : value)
-const minute = (value: Json | undefined): string => text(value).replace(/:\d\d\.\d{3}Z$/, 'Z')
 const life = (value: Json | undefined): string => (typeof value === 'number' ? `${value}s` : '-')
 
 /** What is to be, as the body of a call has it; what was not given is left out. */

@@ -1,6 +1,6 @@
 import type { Logger } from '../adapters/log.ts'
 import type { Metrics } from '../adapters/metrics.ts'
-import { openSharedSecret } from '../adapters/shared-secret.ts'
+import { openSharedSecret, type SharedSecret } from '../adapters/shared-secret.ts'
 import { brokerPaths } from '../admin/openapi.ts'
 import type { BrokerPort } from '../admin/ports.ts'
 import type { Loaded } from '../config/read.ts'
@@ -79,13 +79,21 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   const clock = Date.now
   const { realm } = loaded().settings
   const rules = (): BrokerRules => brokerRules(loaded().settings)
-  const secret = await openSharedSecret(state.secrets, 'broker-challenge')
+  let secret: SharedSecret | undefined
+  let closed = false
+  /** Nothing is made in state for a broker that nobody has turned on. */
+  const ready = async (): Promise<void> => {
+    const opened = await openSharedSecret(state.secrets, 'broker-challenge')
+    if (secret || closed) opened.close()
+    else secret = opened
+  }
+  if (loaded().settings.broker.enabled) await ready()
   const record = recordingActs({ audit: state.audit, newId, realm, clock })
   const issue = issuing({ mint: issuer.mint, records, record, onIssued: metrics.tokenIssued })
   const isRevoked = ownRevoked(rulings, loaded)
   const onClockSkew = metrics.clockSkew
   const present = readingPresented({ verify: ownTokens({ issuer: issuer.url, keys: issuer.keys }), isRevoked, onClockSkew })
-  const nonces = createNonces(secret.current, realm)
+  const nonces = createNonces(() => secret?.current(), realm)
   const apps = createApps({ records, record, clock })
   const launchTokens = createLaunchTokens({ records, record, clock, onCreated: metrics.launchTokenCreated })
   const agents = createAgents(records)
@@ -133,10 +141,11 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
       clock,
       onFault,
     })
-    return (request, connection) =>
-      loaded().settings.broker.enabled && new URL(request.url).pathname.startsWith('/v1/')
-        ? app.fetch(request, connection)
-        : rest(request, connection)
+    return async (request, connection) => {
+      if (!loaded().settings.broker.enabled || !new URL(request.url).pathname.startsWith('/v1/')) return rest(request, connection)
+      if (!secret) await ready()
+      return app.fetch(request, connection)
+    }
   }
 
   return {
@@ -145,7 +154,8 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
     activeAgents: () => (loaded().settings.broker.enabled ? upkeep.activeAgents() : undefined),
     close: () => {
       upkeep.close()
-      secret.close()
+      closed = true
+      secret?.close()
     },
   }
 }

@@ -66,7 +66,7 @@ function checkKeys({ sections, named }: Draft, report: Report): void {
       '"encryption_key" is missing: signing keys lie in Redis, so expected 32 bytes as base64 or hex to encrypt them with',
     )
   if (keys.file !== undefined && sections.state.kind === 'file' && keys.file === sections.state.path)
-    report(['issuer', 'keys', 'file'], `"${keys.file}" is the file of state too: expected one of its own`)
+    report(['issuer', 'keys', 'file'], 'this is the file of state too: expected one of its own')
 }
 
 /** An oidc validator must not admit what is handed to upstreams: neither our own tokens nor those exchanged for it. */

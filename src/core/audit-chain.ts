@@ -38,7 +38,9 @@ const quoted = (text: string): string => JSON.stringify(text.isWellFormed() ? te
  */
 export function canonical(value: Json | undefined): string {
   if (typeof value === 'string') return quoted(value)
-  if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null)
+  if (typeof value === 'bigint') return quoted(String(value))
+  // What is no JSON is null, as in a list: one odd member must not keep the events after it from being written.
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null'
   if (Array.isArray(value)) return `[${(value as readonly Json[]).map(canonical).join(',')}]`
   return `{${membersOf(value as Readonly<Record<string, Json | undefined>>).join(',')}}`
 }

@@ -139,3 +139,11 @@ export const launchExample = {
     policy: { allowed_scope: ['read:data:*', 'write:data:*'], max_ttl: 300 },
   },
 } as const
+
+/** A JSON Schema of an object that has these members and no others. @param required absent: all of them */
+export const objectSchema = (properties: JsonObject, required: readonly string[] = Object.keys(properties)): JsonObject => ({
+  type: 'object',
+  required,
+  additionalProperties: false,
+  properties,
+})

@@ -211,6 +211,15 @@ describe('retention of the audit trail', () => {
     equal(await retention.run(), 0)
   })
 
+  it('does not stop at a line that says no time', async () => {
+    await fill(20)
+    const { lines } = store.realm('default').audit.events
+    lines[0] = { ...lines[0]!, text: 'damaged' }
+    lines[3] = { ...lines[3]!, text: lines[3]!.text.replace(/"time":"[^"]*"/, '"time":""') }
+    ok((await start().run()) > 40)
+    equal(await start({ kept: () => ({}) }).run(), 0)
+  })
+
   it('leaves a turn that another replica has', async () => {
     await fill(20)
     equal(await start({ claim: () => false }).run(), 0)

@@ -54,6 +54,18 @@ describe('warnings of a policy file', () => {
     })
   }
 
+  it('keys of replicas in a file of one host', async () => {
+    const text = (keys: string) => `${policy(`  - ${idp} }`, 'binding: none')}state: redis://127.0.0.1:6379/0
+admin: { secret: "a secret that nobody guesses, of 40 letters" }
+issuer: { keys: { ${keys} } }
+`
+    const told = async (keys: string) =>
+      (await load(await policyFiles({ 'postern.yaml': text(keys) }))).warnings.filter(({ path }) => path === 'issuer.keys.file')
+    // No other key is needed then: none of them is in Redis.
+    assert.match((await told('file: keys.json')).map(({ message }) => message).join(), /replicas on other hosts do not share this file/)
+    assert.deepEqual(await told(`encryption_key: "${'ab'.repeat(32)}"`), [])
+  })
+
   it('of none of these where there is none', async () => {
     const identity = `  - { name: mesh, type: edge-trust, from: ["spiffe://mesh/ns/a/sa/b"] }\n  - { name: workloads, type: mtls, trust_domain: mesh }\n  - ${idp}, verified_by: envoy, forward: true }`
     const { warnings } = await load(await policyFiles({ 'postern.yaml': policy(identity, 'binding: dpop') }))

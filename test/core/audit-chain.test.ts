@@ -60,6 +60,29 @@ describe('the audit chain', () => {
     deepEqual(labelOf(text), { link: { boot: 'b', seq: 1, hash }, time: event.time, type: event.type })
   })
 
+  it('writes whatever an event holds so that it reads as it was stored', () => {
+    const any = (depth: number): unknown => {
+      const kind = Math.floor(Math.random() * (depth > 3 ? 6 : 8))
+      const letters = () =>
+        Array.from({ length: Math.floor(Math.random() * 6) }, () => String.fromCharCode(Math.floor(Math.random() ** 3 * 0x10000))).join('')
+      if (kind === 0) return letters()
+      if (kind === 1) return (Math.random() - 0.5) * 10 ** Math.floor(Math.random() * 40 - 20)
+      if (kind === 2) return Math.floor(Math.random() * 1e6)
+      if (kind === 3) return [true, false, null][Math.floor(Math.random() * 3)]
+      if (kind === 4) return [undefined, Number.NaN, 10n ** 30n, () => 1, Symbol('s')][Math.floor(Math.random() * 5)]
+      if (kind === 5) return '__proto__'
+      const size = Math.floor(Math.random() * 4)
+      if (kind === 6) return Array.from({ length: size }, () => any(depth + 1))
+      return Object.fromEntries(Array.from({ length: size }, () => [Math.random() < 0.1 ? '__proto__' : letters(), any(depth + 1)]))
+    }
+    for (let n = 0; n < 3000; n++) {
+      const { text, hash } = seal({ ...event, detail: any(0) as never }, { boot: 'b', log: 'events', prev: noHash, seq: n + 1 })
+      equal(canonical(JSON.parse(text) as Json), text)
+      const { chain, ...told } = JSON.parse(text) as SealedEvent
+      deepEqual(seal(told, chain), { text, hash })
+    }
+  })
+
   it('seals an event without an actor, and one with nothing that sorts before its chain', () => {
     const { actor, ...rest } = event
     ok(actor)

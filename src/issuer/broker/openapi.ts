@@ -3,6 +3,7 @@ import type { JsonObject } from '../../core/json.ts'
 import {
   launchExample,
   launchTokenSchema,
+  objectSchema,
   operation,
   problemSchema,
   refusalResponses,
@@ -19,12 +20,6 @@ const sent = (schema: z.ZodType): JsonObject => {
 
 const token = { access_token: 'eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…', token_type: 'Bearer', expires_in: 300 }
 const agentId = 'spiffe://agents.local/agent/orch-1/task-7/3f2c8a1e-6f0d-4b9e-9a55-0c1d2e3f4a5b'
-const object = (properties: JsonObject, required = Object.keys(properties)): JsonObject => ({
-  type: 'object',
-  required,
-  additionalProperties: false,
-  properties,
-})
 const empty = { schema: sent(noBody), example: {}, optional: true }
 
 const agentPaths = (): JsonObject => ({
@@ -36,7 +31,7 @@ const agentPaths = (): JsonObject => ({
       success: {
         status: 200,
         says: 'A nonce',
-        schema: object({ nonce: { type: 'string', pattern: '^[A-Za-z0-9_-]{75}$' }, expires_in: { type: 'integer' } }),
+        schema: objectSchema({ nonce: { type: 'string', pattern: '^[A-Za-z0-9_-]{75}$' }, expires_in: { type: 'integer' } }),
       },
       refusals: [429],
     }),
@@ -76,7 +71,7 @@ const agentPaths = (): JsonObject => ({
         status: 200,
         says: 'Whether it is',
         schema: {
-          oneOf: [object({ valid: { const: true }, claims: { type: 'object' } }), object({ valid: { const: false } })],
+          oneOf: [objectSchema({ valid: { const: true }, claims: { type: 'object' } }), objectSchema({ valid: { const: false } })],
         },
         example: { valid: false },
       },
@@ -146,7 +141,7 @@ const health = (says: string): JsonObject => ({
   description: says,
   content: {
     'application/json': {
-      schema: object({
+      schema: objectSchema({
         status: { enum: ['ok', 'degraded'] },
         version: { type: 'string' },
         uptime: { type: 'integer', minimum: 0, description: 'seconds' },

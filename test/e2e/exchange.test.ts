@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { decodeJwt } from 'jose'
-import { type AdminClient, adminClient, adminSecret } from '../../support/admin.ts'
-import { type Edge, type Placeholders, startEdge } from '../../support/edge.ts'
-import { type OidcIssuer, startOidc } from '../../support/oidc.ts'
-import { startPostern } from '../../support/postern.ts'
-import { request } from '../../support/request.ts'
-import { until } from '../../support/until.ts'
-import type { Received } from '../../support/upstream.ts'
+import { type AdminClient, adminClient, adminSecret } from '../support/admin.ts'
+import { type Edge, type Placeholders, startEdge } from '../support/edge.ts'
+import { type OidcIssuer, startOidc } from '../support/oidc.ts'
+import { startPostern } from '../support/postern.ts'
+import { request } from '../support/request.ts'
+import { until } from '../support/until.ts'
+import type { Received } from '../support/upstream.ts'
 
-const policy = readFileSync(new URL('fixture.yaml', import.meta.url), 'utf8')
+const policy = readFileSync(new URL('../issuer/grants/fixture.yaml', import.meta.url), 'utf8')
 const secret = 'a secret of the router in tests'
 
 describe('an exchanged token', function () {
