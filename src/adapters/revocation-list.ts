@@ -49,7 +49,11 @@ export interface RevocationList extends RevocationCheck {
   readonly standing: (level: RevocationLevel, target: string, nowMs: number) => 'clear' | 'revoked' | 'unavailable'
   /** What is known of a level and target, after whatever is new in state was read. @throws {Unavailable} */
   readonly known: (level: RevocationLevel, target: string) => Promise<KnownRevocation | undefined>
-  /** Durable, and in force on this replica, when it resolves. @throws {Unavailable} */
+  /**
+   * Durable, and in force on this replica, when it resolves.
+   * @param revocation `until` is the end of what it concerns (`exp`): the entry is kept for the skew longer
+   * @throws {Unavailable}
+   */
   readonly revoke: (revocation: Revocation) => Promise<void>
   /** Hears of each revocation as it comes in force here, and of no lift. @returns a function that ends it */
   readonly onRevoked: (listener: (revocation: Revocation) => void) => () => void
@@ -179,8 +183,10 @@ export async function openRevocationList(options: RevocationListOptions): Promis
       return entry === undefined || entry.until < now ? undefined : { ...entry, lifted: isLifted(indexOf[level], target, now) }
     },
     revoke: async (revocation) => {
-      await store.append(revocation)
-      add(revocation)
+      // A token is admitted for the skew past its end, and must not come back for that minute.
+      const kept = { ...revocation, until: revocation.until + clockSkew }
+      await store.append(kept)
+      add(kept)
     },
     onRevoked: (listener) => {
       const own = (revocation: Revocation) => listener(revocation)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { auditEventTypes, auditOutcomes } from '../core/audit-event.ts'
+import { auditLogs } from '../core/audit-log.ts'
 import type { JsonObject } from '../core/json.ts'
 import { launchExample, launchTokenSchema, objectSchema, operation, tokenSchema } from '../core/openapi.ts'
 import { revocationLevels } from '../core/ports.ts'
@@ -165,6 +166,19 @@ const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
       refusals: [...refused, 404],
     }),
   },
+  '/v1/revoke/lift': {
+    post: operation({
+      id: 'liftRevocation',
+      summary: 'Ends a revocation for credentials that have no instant of their own: API keys, certificates',
+      by: 'admin',
+      body: {
+        schema: objectSchema({ level: { enum: revocationLevels.filter((one) => one !== 'token') }, target }),
+        example: { level: 'subject', target: 'key:acme' },
+      },
+      success: { status: 200, says: 'Lifted', schema: done('lifted') },
+      refusals: [...refused, 404, 409],
+    }),
+  },
   '/v1/audit/events': {
     get: operation({
       id: 'auditEvents',
@@ -184,5 +198,40 @@ const others = (launchBody: BrokerPort['launchBody']): JsonObject => ({
   },
 })
 
+const trail = (): JsonObject => ({
+  '/v1/audit/export': {
+    get: operation({
+      id: 'exportAudit',
+      summary: 'A log of the trail as it is stored, to be verified elsewhere; `x-postern-next` of a page is `after` of the next',
+      by: 'admin',
+      parameters: [
+        asked('log', { enum: [...auditLogs], default: 'events' }),
+        asked('after', { type: 'string', pattern: '^[0-9]{1,20}(-[0-9]{1,20})?$' }),
+        asked('limit', { type: 'integer', minimum: 1, maximum: 5000, default: 1000 }),
+        asked('format', { enum: ['ndjson', 'json'], default: 'ndjson' }),
+      ],
+      success: { status: 200, says: 'Lines of JSON' },
+      response: {
+        content: {
+          'application/x-ndjson': { schema: { type: 'string' } },
+          'application/json': {
+            schema: objectSchema({ lines: texts, next: { type: ['string', 'null'] } }),
+          },
+        },
+      },
+      refusals: [400, ...refused],
+    }),
+  },
+  '/v1/audit/keys': {
+    get: operation({
+      id: 'auditKeys',
+      summary: 'The keys that checkpoints of the trail are signed with',
+      by: 'admin',
+      success: { status: 200, says: 'A key set (RFC 7517, section 5)', schema: { type: 'object', required: ['keys'] } },
+      refusals: refused,
+    }),
+  },
+})
+
 /** Path items (OpenAPI 3.1) of the admin calls that the broker serves too. */
-export const brokerPaths = (launchBody: BrokerPort['launchBody']): JsonObject => ({ ...others(launchBody), ...apps() })
+export const brokerPaths = (launchBody: BrokerPort['launchBody']): JsonObject => ({ ...others(launchBody), ...apps(), ...trail() })

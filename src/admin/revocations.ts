@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hono } from 'hono'
 import { z } from 'zod'
-import { clockSkew } from '../core/jwt.ts'
 import { revocationLevels } from '../core/ports.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { looksLikeApiKey, revokeApiKey } from './api-keys.ts'
@@ -67,8 +66,7 @@ export function addRevocations(app: Hono<AdminEnv>, options: AdminOptions): void
       return c.json({ revoked: true, level, target })
     }
     const at = Math.floor(clock() / 1000)
-    const until =
-      expires_at === undefined ? at + (level === 'token' ? tokenKept : othersKept) : Math.max(at, Math.ceil(expires_at)) + clockSkew
+    const until = expires_at === undefined ? at + (level === 'token' ? tokenKept : othersKept) : Math.max(at, Math.ceil(expires_at))
     await revocations.append({ level, target, at, until })
     await record(options, { type: 'token_revoked', outcome: 'success', actor: c.get('caller').name, target, detail: { level } })
     options.metrics.tokenRevoked(level)

@@ -23,12 +23,21 @@ export interface FederationNeeds {
   readonly keys?: VerificationKeys | undefined
 }
 
+/** Who gives subjects that all begin with a text of theirs: nobody else's subject may begin so. */
+export const subjectGivers = ({ identity }: Pick<Settings, 'identity'>): readonly { readonly name: string; readonly subjects: string }[] => [
+  { name: 'the management plane', subjects: operatorNamespace },
+  ...identity.flatMap((entry) =>
+    'subject_namespace' in entry && entry.subject_namespace ? [{ name: entry.name, subjects: entry.subject_namespace }] : [],
+  ),
+]
+
 /** Verifies subject tokens by the federation rules of a policy; undefined where it has none. */
 export function composeFederation(settings: Settings, needs: FederationNeeds): SubjectVerifier | undefined {
   const rules = compileFederation(settings)
   if (rules.length === 0) return undefined
   const { broker } = settings
-  const reserved = [operatorNamespace, ...(broker.enabled ? [`spiffe://${broker.trust_domain}/agent/`] : [])]
+  const others = subjectGivers(settings).map(({ subjects }) => subjects)
+  const reserved = [...others, ...(broker.enabled ? [`spiffe://${broker.trust_domain}/agent/`] : [])]
   const verifiers = new Map<string, VerifyForeign>()
   return createFederation(
     rules.map((rule) => {

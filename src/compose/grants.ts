@@ -7,21 +7,23 @@ import type { Settings } from '../config/schema.ts'
 import { createNonces, type Nonces } from '../core/dpop-nonce.ts'
 import type { OwnToken } from '../core/issuer.ts'
 import type { Client, Grant } from '../core/issuer-client.ts'
+import { withOwnSubjects } from '../core/own-subjects.ts'
 import { type Revocation, type RevocationCheck, type Soon, type State, Unavailable } from '../core/ports.ts'
 import type { KeyAnswer } from '../core/verification-keys.ts'
 import { families } from '../issuer/grants/families.ts'
 import { createGrants } from '../issuer/grants/grants.ts'
 import { ownSubjects } from '../issuer/grants/own-subject.ts'
 import type { EdgeAudience, GrantPolicy, Revoked } from '../issuer/grants/policy.ts'
-import { familyOf } from '../issuer/grants/refresh-claims.ts'
+import { familyOf, turnOf } from '../issuer/grants/refresh-claims.ts'
 import { validatorSubjects } from '../issuer/grants/validator-subject.ts'
 import type { Grants } from '../issuer/grants.ts'
 import type { Issuance, RecordAct } from '../issuer/issuance.ts'
 import { ownTokens } from '../issuer/own-token.ts'
-import { composeFederation } from './federation.ts'
+import { composeFederation, subjectGivers } from './federation.ts'
 import { composeClients } from './grant-clients.ts'
 import type { IssuerParts } from './issuer.ts'
 import { composeOidc } from './oidc.ts'
+import { ownNames } from './own-revoked.ts'
 import { Pool } from './pool.ts'
 
 export interface ComposeGrantsNeeds {
@@ -57,6 +59,8 @@ export interface ComposedGrants {
    */
   readonly endFamily: (token: OwnToken, now: number) => Promise<readonly string[]>
   /** Keys of issuers, for status. */
+  /** Whether it is a refresh token that is good no more: it was used, or its family has ended. @throws {Unavailable} */
+  readonly isSpent: (token: OwnToken) => Soon<boolean>
   readonly jwks: () => readonly Jwks[]
   readonly close: () => Promise<void>
 }
@@ -82,7 +86,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
   const nonces = sharedNonces(state, needs.onFault)
   const kept = families({ records: state.records, revoke: needs.revoke })
   const revoked: Revoked = (whom, now) => {
-    const answer = needs.revocations().check(whom, now)
+    const answer = needs.revocations().check(ownNames(needs.loaded().settings)(whom), now)
     if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
     return answer === 'revoked'
   }
@@ -120,6 +124,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     const exchanges = needs.apps !== undefined || [...found.values()].some(({ exchange }) => exchange)
     const { algorithms, max_age: maxAgeMs, nonce } = settings.dpop
     const { realm } = settings
+    const givers = subjectGivers(settings)
     // Asked for now, so that it is there when the first proof comes.
     if (nonce === 'required' && exchanges) nonces.of(realm, maxAgeMs)
     const federation = composeFederation(settings, { jwks, onKeys: needs.onKeys })
@@ -128,7 +133,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
       // Nobody's keys are fetched where nobody may exchange.
       verifiers: exchanges
         ? [
-            ...validatorsOf(settings).map((validator) => validatorSubjects(validator, revoked)),
+            ...validatorsOf(settings).map((validator) => validatorSubjects(withOwnSubjects(validator, givers), revoked)),
             ownSubjects({ issuer: issuer.url, verify, revoked, edges, stands }),
             ...(federation ? [federation] : []),
           ]
@@ -175,6 +180,10 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     endFamily: async (token, now) => {
       const family = familyOf(token)
       return family === undefined ? [] : kept.end(family, now)
+    },
+    isSpent: async (token) => {
+      const turn = turnOf(token)
+      return turn !== undefined && !(await kept.isGood(turn.family, turn.turn))
     },
     jwks: () => jwks.values(),
     close: async () => {

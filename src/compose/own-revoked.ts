@@ -1,8 +1,24 @@
 import type { Loaded } from '../config/read.ts'
+import type { Settings } from '../config/schema.ts'
 import type { OwnToken } from '../core/issuer.ts'
-import { Unavailable } from '../core/ports.ts'
+import { type RevocablePrincipal, Unavailable } from '../core/ports.ts'
+import type { Actor } from '../core/principal.ts'
 import type { IsRevoked } from '../issuer/issuance.ts'
 import type { Rulings } from './rulings.ts'
+
+/**
+ * What a token of ours names, as our issuer first wrote it: a token for an upstream has the namespace before subjects and actors
+ * that the edge puts there, and agents are revoked by their ids alone. Names of others stay as they are.
+ */
+export function ownNames({ identity }: Pick<Settings, 'identity'>): (whom: RevocablePrincipal) => RevocablePrincipal {
+  const prefixes = identity.flatMap((entry) => (entry.type === 'postern' && entry.subject_namespace) || [])
+  const bare = (name: string): string => name.slice(prefixes.find((prefix) => name.startsWith(prefix))?.length ?? 0)
+  const bareActor = ({ subject, actor, ...more }: Actor): Actor => ({ ...more, subject: bare(subject), ...(actor && { actor: bareActor(actor) }) })
+  return (whom) =>
+    whom.issued === undefined || prefixes.length === 0
+      ? whom
+      : { ...whom, rawSubject: bare(whom.rawSubject ?? whom.subject), ...(whom.actor && { actor: bareActor(whom.actor) }) }
+}
 
 /**
  * Whether a token of ours is revoked at any level, as the edge would find it: there its subject has the namespace of the
@@ -11,12 +27,13 @@ import type { Rulings } from './rulings.ts'
 export const ownRevoked =
   (rulings: Pick<Rulings, 'revocations'>, loaded: () => Loaded): IsRevoked =>
   ({ id, subject, issuedAt, actor, client, task, audience }: OwnToken) => {
-    const namespace = loaded().settings.identity.flatMap((entry) =>
+    const { settings } = loaded()
+    const namespace = settings.identity.flatMap((entry) =>
       entry.type === 'postern' && audience.includes(entry.audience) ? [entry.subject_namespace ?? ''] : [],
     )[0]
     const issued = { ...(client !== undefined && { client }), ...(task !== undefined && { task }) }
     const principal = { tokenId: id, subject: (namespace ?? '') + subject, rawSubject: subject, issuedAt, issued }
-    const answer = rulings.revocations().check({ ...principal, ...(actor && { actor }) }, Date.now())
+    const answer = rulings.revocations().check(ownNames(settings)({ ...principal, ...(actor && { actor }) }), Date.now())
     if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
     return answer === 'revoked'
   }

@@ -60,7 +60,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
   const revoke = async (token: OwnToken, client: Client): Promise<void> => {
     const now = Date.now()
     const at = Math.floor(now / 1000)
-    await rulings.revoke({ level: 'token', target: token.id, at, until: token.expiresAt + 1 })
+    await rulings.revoke({ level: 'token', target: token.id, at, until: token.expiresAt })
     const others = await grants.endFamily(token, now)
     await state.records.remove('token', token.id)
     const detail = { level: 'token', subject: token.subject, ...(others.length > 0 && { with: [...others] }) }
@@ -78,7 +78,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
       if (!issuer.ring()) throw new Unavailable('the signing keys have not been loaded from state yet')
       return verify(token, now)
     },
-    isRevoked,
+    isRevoked: (token) => isRevoked(token) || grants.isSpent(token),
     revoke,
     replays: state.replays,
     record,

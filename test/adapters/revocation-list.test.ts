@@ -108,10 +108,21 @@ describe('revocation list', () => {
     list.onRevoked((revocation) => heard.push(revocation))
     await list.revoke(entry({ target: 'mine' }))
     equal(list.check(principal({ tokenId: 'mine' }), nowMs), 'revoked')
-    deepEqual(heard, [entry({ target: 'mine' })])
+    deepEqual(heard, [entry({ target: 'mine', until: now + 660 })])
     state.failing = true
     await rejects(list.revoke(entry({ target: 'lost' })), Unavailable)
     equal(list.check(principal({ tokenId: 'lost' }), nowMs), 'clear')
+  })
+
+  it('refuses a token as long as any clock may take it for valid: to its end and the skew', async () => {
+    const { list, stored } = await open()
+    const expiresAt = now + 300
+    await list.revoke(entry({ target: 'ends', until: expiresAt }))
+    equal(list.check(principal({ tokenId: 'ends', expiresAt }), (expiresAt + 60) * 1000), 'revoked')
+    deepEqual(
+      stored.map(({ until }) => until),
+      [expiresAt + 60],
+    )
   })
 
   it('reads again when told, and says once what is new', async () => {
@@ -376,9 +387,9 @@ describe('revocation list', () => {
     equal(told.entries, 1_000_000)
     ok(told.grewByAtMost < 100e6, mb(told.grewByAtMost))
     // A busy machine holds up threads by itself, but not most of their turns.
-    ok(told.turnsOver5Ms < told.turns / 10, `${told.turnsOver5Ms} of ${told.turns} turns took over 5 ms`)
+    ok(told.turnsOver5Ms < told.turns / 4, `${told.turnsOver5Ms} of ${told.turns} turns took over 5 ms`)
     ok(ns.million < 3 * ns.thousand + 500, `${ns.million} ns, and ${ns.thousand} ns with a thousand`)
-    ok(ns.none < 200, `${ns.none} ns`)
+    ok(ns.none < ns.thousand / 2, `${ns.none} ns with none`)
   })
 
   it('follows another handle of the same memory', async () => {

@@ -6,7 +6,7 @@ import { openAsker } from '../faults/asker.ts'
 import { agentKeys, agentOf, type BrokerClient, brokerClient, brokerSecret } from '../support/broker.ts'
 import { freePorts } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
-import { startRedis } from '../support/redis.ts'
+import { type RunningRedis, startRedis } from '../support/redis.ts'
 import { request } from '../support/request.ts'
 import { createStops, type Stops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -55,12 +55,13 @@ describe("an agent's life, by curl and through Envoy", function () {
   let edge: Awaited<ReturnType<typeof startClientsEdge>>
   let second: { readonly issuer: string; readonly ask: (token: string) => Promise<string> }
   let adminToken: string
+  let redis: RunningRedis
 
   before(async () => {
     const folder = temporaryFolder()
     stops = createStops(folder.remove)
     const { started } = stops
-    const redis = started(await startRedis())
+    redis = started(await startRedis())
     const upstream = started(await startUpstream('data'))
     edge = started(await startClientsEdge(policy(redis.url), upstream.port))
     const [admin = 0, issuer = 0] = await freePorts(2)
@@ -166,6 +167,38 @@ describe("an agent's life, by curl and through Envoy", function () {
     }
   })
 
+  it('begins for one of a thousand that show the same launch token at once, to both replicas', async () => {
+    const first = brokerClient(edge.issuer)
+    const other = brokerClient(second.issuer)
+    const launch = await first.ask(
+      'POST',
+      '/v1/admin/launch-tokens',
+      { agent_name: 'one of many', allowed_scope: ['read:data:x'], ttl: 120 },
+      adminToken,
+    )
+    // Forty requests of an address are within its limit: twenty agents behind each of fifty.
+    const agents = Array.from({ length: 1000 }, (_, i) => ({
+      broker: i % 2 ? first : other,
+      from: `127.0.1.${1 + Math.floor(i / 20)}`,
+      keys: agentKeys(),
+      task: `many-${i}`,
+    }))
+    const nonces = await Promise.all(agents.map(({ broker, from }) => broker.ask('GET', '/v1/challenge', undefined, undefined, from)))
+    const answers = await Promise.all(
+      agents.map(({ broker, from, keys, task }, i) => {
+        const nonce = String(nonces[i]!.json['nonce'])
+        const body = { launch_token: launch.json['launch_token'], nonce, public_key: keys.publicKey, signature: keys.sign(nonce) }
+        const ids = { orch_id: 'orch-1', task_id: task, requested_scope: ['read:data:x'] }
+        return broker.ask('POST', '/v1/register', { ...body, ...ids }, undefined, from)
+      }),
+    )
+    const count = (wanted: number): number => answers.filter(({ status }) => status === wanted).length
+    // A machine that is busy may not have an answer of state in time: who is told so may try again, and is not let in twice.
+    assert.equal(count(201) + count(401) + count(503), 1000)
+    assert.ok(count(201) === 1 || (count(201) === 0 && count(503) > 0), `${count(201)} were let in`)
+    assert.ok(count(401) > 0)
+  })
+
   it('is seen in health and metrics', async () => {
     const health = await curl('GET', `${edge.issuer}/v1/health`)
     assert.equal(health.status, 200)
@@ -176,6 +209,17 @@ describe("an agent's life, by curl and through Envoy", function () {
     assert.match(metrics, /^postern_registrations_total\{status="success"\} [1-9]/m)
     assert.match(metrics, /^postern_tokens_issued_total\{scope="read:data"\} [1-9]/m)
     assert.match(await (await fetch(`${edge.issuer}/v1/metrics`)).text(), /^postern_launch_tokens_created_total [1-9]/m)
+  })
+
+  it('waits while state is down, and is told so', async () => {
+    const { token } = await register('task-9', ['read:data:x'])
+    await redis.kill()
+    await until('state to be missed', async () => (await curl('GET', `${edge.issuer}/v1/health`)).status === 503, 5000)
+    assert.equal((await curl('GET', `${edge.issuer}/v1/health`)).json['db_connected'], false)
+    const launch = await curl('POST', `${edge.issuer}/v1/admin/launch-tokens`, { agent_name: 'x', allowed_scope: ['a:b:c'] }, adminToken)
+    const renewed = await curl('POST', `${edge.issuer}/v1/token/renew`, undefined, token)
+    for (const answer of [launch, renewed])
+      assert.deepEqual([answer.status, answer.json['reason']], [503, 'state_unavailable'], JSON.stringify(answer.json))
   })
 })
 

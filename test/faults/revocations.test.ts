@@ -64,7 +64,8 @@ for (const kind of ['redis', 'file'] as const) {
     const replicas: Replica[] = []
     const revoked: Victim[] = []
 
-    const start = (replica: Pick<Replica, 'policy' | 'folder'>) => startPostern(replica.policy, { env: secrets, folder: replica.folder, limit: 40_000 })
+    const start = (replica: Pick<Replica, 'policy' | 'folder'>) =>
+      startPostern(replica.policy, { env: secrets, folder: replica.folder, limit: 40_000 })
     /** A token of the service's own, with all that our issuer may write into one. */
     const token = (claims: object): string => {
       const iat = Math.floor(Date.now() / 1000)

@@ -4,7 +4,7 @@ import type { Revocation } from '../../core/ports.ts'
 import type { RecordStore } from '../../core/record-store.ts'
 import type { Issuance, RecordAct } from '../issuance.ts'
 import type { AgentRegister, FoundAgent } from './agents.ts'
-import { type BrokerRefusal, type BrokerRules, clampTtl, holderOf } from './rules.ts'
+import { type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
 
 export interface RenewalNeeds {
   readonly rules: () => BrokerRules
@@ -59,7 +59,9 @@ export function createRenewal({ rules, apps, agents, records, issue, record, rev
       if (!found) return refuse(token, 'agent_not_active')
       const { agent } = found
       if (agent.token !== token.id) return refuse(token, 'not_the_last_token')
-      if (agent.app !== undefined && !(await apps.get(agent.app))) return refuse(token, 'app_removed')
+      const app = agent.app === undefined ? undefined : await apps.get(agent.app)
+      if (agent.app !== undefined && !app) return refuse(token, 'app_removed')
+      if (app && !isWithin(app.scopes, token.scopes)) return refuse(token, 'scope_outside_ceiling')
       const minted = await issue(
         {
           kind: 'edge',

@@ -1,5 +1,6 @@
 import type { Minted } from '../../core/issuer.ts'
 import { isJsonObject, type JsonObject } from '../../core/json.ts'
+import { clockSkew } from '../../core/jwt.ts'
 import { type Revocation, Unavailable } from '../../core/ports.ts'
 import type { RecordStore, StoredRecord } from '../../core/record-store.ts'
 
@@ -24,6 +25,8 @@ export interface Families {
    * @throws {Unavailable}
    */
   readonly take: (id: string, turn: number) => Promise<Turn | 'spent' | 'ended'>
+  /** Whether a turn of a family is the one that is good. @throws {Unavailable} */
+  readonly isGood: (id: string, turn: number) => Promise<boolean>
   /**
    * Ends a family: its refresh token is refused from now on, and the access tokens that it gave are revoked.
    * @param now milliseconds since the epoch
@@ -59,7 +62,7 @@ const mostGiven = 50
 export function families({ records, revoke }: FamiliesNeeds): Families {
   const revokeAll = async (given: readonly Given[], now: number): Promise<string[]> => {
     const at = Math.floor(now / 1000)
-    const alive = given.filter(({ expiresAt }) => expiresAt > at)
+    const alive = given.filter((one) => isAdmitted(one, at))
     for (const { id, expiresAt } of alive) await revoke({ level: 'token', target: id, at, until: expiresAt })
     return alive.map(({ id }) => id)
   }
@@ -80,13 +83,18 @@ export function families({ records, revoke }: FamiliesNeeds): Families {
       if (revision === undefined) return 'spent'
       return {
         give: async (given, now) => {
-          const alive = kept.given.filter(({ expiresAt }) => expiresAt > now / 1000)
+          const alive = kept.given.filter((one) => isAdmitted(one, now / 1000))
           const value = storedValue({ ...taken, given: [...alive, given].slice(-mostGiven) })
           if ((await records.write('token', { id, value, until: found.until }, revision)) !== undefined) return true
           await revokeAll([given], now)
           return false
         },
       }
+    },
+    isGood: async (id, turn) => {
+      const found = await records.read('token', id)
+      const kept = found && read(found)
+      return kept !== undefined && !kept.ended && kept.turn === turn
     },
     end: async (id, now) => {
       for (let attempt = 0; attempt < attempts; attempt++) {
@@ -102,6 +110,9 @@ export function families({ records, revoke }: FamiliesNeeds): Families {
     },
   }
 }
+
+/** Whether the edge still takes it: for as long after its end as clocks may be apart. @param at seconds since the epoch */
+const isAdmitted = ({ expiresAt }: Given, at: number): boolean => expiresAt + clockSkew > at
 
 interface Kept {
   readonly client: string

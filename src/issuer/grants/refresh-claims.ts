@@ -97,6 +97,9 @@ export const refreshOrder = (
   claims: RefreshClaims,
 ): TokenOrder => ({ ...of, kind: 'refresh', audience: issuer, claims: refreshClaims(claims) })
 
+/** The family of a refresh token, and its turn in it; undefined for every other token. */
+export const turnOf = (token: OwnToken): Pick<RefreshClaims, 'family' | 'turn'> | undefined =>
+  token.typ === tokenTypes.refresh ? readRefreshClaims(token) : undefined
+
 /** The family of a refresh token; undefined for every other token. */
-export const familyOf = (token: OwnToken): string | undefined =>
-  token.typ === tokenTypes.refresh ? readRefreshClaims(token)?.family : undefined
+export const familyOf = (token: OwnToken): string | undefined => turnOf(token)?.family

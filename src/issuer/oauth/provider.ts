@@ -3,9 +3,9 @@ import type { Adapter, Context } from 'oidc-provider/lib/provider.js'
 import type { OwnToken } from '../../core/issuer.ts'
 import type { Client } from '../../core/issuer-client.ts'
 import { signatureAlgorithms } from '../../core/jws.ts'
+import { clockSkew } from '../../core/jwt.ts'
 import { type ReplayStore, type Soon, Unavailable } from '../../core/ports.ts'
 import type { Grants } from '../grants.ts'
-import type { IsRevoked } from '../issuance.ts'
 import { certificateNames, clientCertificate } from './certificate.ts'
 import { clientMetadata } from './client-metadata.ts'
 import { grantHandlers } from './grant-handlers.ts'
@@ -22,7 +22,8 @@ export interface ProtocolNeeds {
   readonly grants: Grants
   /** Verifies a token of our own. @param now milliseconds since the epoch @throws {Unavailable} while there are no keys */
   readonly verify: (token: string, now: number) => OwnToken | undefined
-  readonly isRevoked: IsRevoked
+  /** Whether it was revoked at any level, or is a refresh token that was used. @throws {Unavailable} */
+  readonly isRevoked: (token: OwnToken) => Soon<boolean>
   /** Revokes this one token; durable, and in the audit trail, when it resolves. @throws {Unavailable} */
   readonly revoke: (token: OwnToken, client: Client) => Promise<void>
   readonly replays: ReplayStore
@@ -67,11 +68,13 @@ export async function openProtocol(needs: ProtocolNeeds): Promise<Protocol> {
     return client && clientMetadata(client)
   }
   const findShown = (): Promise<object | undefined> =>
-    available(() => {
+    available(async () => {
       const call = callOf(Provider.ctx)
       if (call.shown === undefined) return undefined
-      const token = needs.verify(call.shown, call.now)
-      if (!token || (call.endpoint === 'introspect' && needs.isRevoked(token))) return undefined
+      const revoking = call.endpoint === 'revoke'
+      // The edge admits a token for a while after its end, and so it can be revoked for as long.
+      const token = needs.verify(call.shown, revoking ? call.now - clockSkew * 1000 : call.now)
+      if (!token || (!revoking && (await needs.isRevoked(token)))) return undefined
       call.token = token
       return storedToken(token)
     })

@@ -38,7 +38,7 @@ export interface World {
   readonly check: Asker['ask']
   readonly post: (path: string, form: Form, headers?: Readonly<Record<string, string>>, from?: From) => Promise<Answer>
   /** Sends bytes, and gives all that comes until the connection ends, or nothing more comes for a while. */
-  readonly raw: (bytes: string | Buffer) => Promise<string>
+  readonly raw: (bytes: string) => Promise<string>
   readonly exchange: (client: string, token: string, params?: Readonly<Record<string, string | readonly string[]>>) => Promise<Answer>
   readonly own: (client: string, params?: Readonly<Record<string, string | readonly string[]>>) => Promise<Answer>
   readonly policy: (more?: string) => string
@@ -148,7 +148,7 @@ routes:
       policy,
       raw: (bytes) =>
         new Promise((resolve, reject) => {
-          const socket = connect(issuer, '127.0.0.1', () => socket.write(bytes))
+          const socket = connect(issuer, '127.0.0.1', () => socket.write(Buffer.from(bytes, 'latin1')))
           const parts: Buffer[] = []
           socket.setTimeout(700, () => socket.destroy())
           socket.on('data', (part) => parts.push(part))

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { Unavailable } from '../../../src/core/ports.ts'
 import { parseSpiffeId } from '../../../src/core/spiffe.ts'
 import { agentKeys } from '../../support/broker.ts'
-import { type World, worlds } from './world.ts'
+import { openWorld, type World, worlds } from './world.ts'
 
 const reasonOf = (world: World) => world.events.findLast(({ type }) => type === 'agent_registered')?.reason
 
@@ -235,6 +236,16 @@ describe('registration with the broker', () => {
     assert.deepEqual(await world.register(world.registration(launch, { scopes })), { kind: 'refused', reason: 'token_too_large' })
     const { token } = await world.agent({ scopes: scopes.slice(0, 30) })
     assert.equal(token.scopes.length, 30)
+  })
+
+  it('that is stopped in between leaves a used launch token, and no agent', async () => {
+    const world = await open()
+    const launch = await world.launch()
+    const broken = { ...world.state, audit: { ...world.state.audit, commit: () => Promise.reject(new Unavailable('stopped here')) } }
+    const stopped = await openWorld({ state: broken })
+    await assert.rejects(stopped.register(stopped.registration(launch)), Unavailable)
+    assert.deepEqual((await world.state.records.list('agent', 10)).records, [])
+    assert.deepEqual(await world.register(world.registration(launch)), { kind: 'refused', reason: 'invalid_launch_token' })
   })
 
   describe('for an app', () => {

@@ -18,7 +18,10 @@ describe("an agent's token", () => {
     assert.equal(world.read(world.mint.admin('admin', world.at.ms).token), undefined)
     assert.equal(world.read(`${text}x`), undefined)
     // What is bound to a key cannot be proved here.
-    assert.equal(world.read(world.mint.ordered({ ...order, kind: 'edge', confirmation: { jkt: 'x'.repeat(43), x5tS256: undefined } }).token), undefined)
+    assert.equal(
+      world.read(world.mint.ordered({ ...order, kind: 'edge', confirmation: { jkt: 'x'.repeat(43), x5tS256: undefined } }).token),
+      undefined,
+    )
     world.at.ms += 300_000
     assert.equal(world.read(text), undefined)
   })
@@ -93,6 +96,9 @@ describe("an agent's token", () => {
       const made = await world.launchTokens.create(order, app.id, app)
       const registered = await world.register(world.registration(made!.token))
       const token = world.read(registered.kind === 'registered' ? registered.minted.token : '')!
+      await world.apps.update(app.id, { scopes: ['read:data:y'] }, 'admin')
+      assert.equal((await world.renewal.renew(token, world.at.ms)).kind, 'refused')
+      assert.equal(last(world)?.reason, 'scope_outside_ceiling')
       await world.apps.remove(app.id, 'admin')
       assert.equal((await world.renewal.renew(token, world.at.ms)).kind, 'refused')
       assert.equal(last(world)?.reason, 'app_removed')
