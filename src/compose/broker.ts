@@ -26,7 +26,7 @@ import type { Fetch } from '../wire/http-listener.ts'
 import { startSweeps } from './broker-sweeps.ts'
 import type { IssuerParts } from './issuer.ts'
 import { longestLifeMs } from './longest-life.ts'
-import { ownRevoked } from './own-revoked.ts'
+import { clientRevoked, ownRevoked } from './own-revoked.ts'
 import type { Rulings } from './rulings.ts'
 
 export interface BrokerNeeds {
@@ -94,13 +94,21 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   const onClockSkew = metrics.clockSkew
   const present = readingPresented({ verify: ownTokens({ issuer: issuer.url, keys: issuer.keys }), isRevoked, onClockSkew })
   const nonces = createNonces(() => secret?.current(), realm)
-  const apps = createApps({ records, record, clock })
+  const all = createApps({ records, record, clock })
+  const isClientRevoked = clientRevoked(rulings)
+  /** Those that may act: one that is revoked lets nobody in until that is lifted. */
+  const apps = {
+    get: async (id: string) => (isClientRevoked(id) ? undefined : all.get(id)),
+    authenticate: async (id: string, secret: string) => (isClientRevoked(id) ? undefined : all.authenticate(id, secret)),
+  }
   const launchTokens = createLaunchTokens({ records, record, clock, onCreated: metrics.launchTokenCreated })
   const agents = createAgents(records)
   const revoke = rulings.revoke
   const upkeep = startSweeps({ records, record, revoke, longestLife: () => seconds(longestLifeMs(loaded().settings)), log, onFault })
   const logins = createLimit(loginsPerSecond, loginsBurst)
   const asks = createLimit(asksPerSecond, asksBurst)
+  const looks = createLimit(asksPerSecond, asksBurst)
+  let document: string | undefined
 
   const over = (rest: Fetch, admin: Fetch): Fetch => {
     const app = createBrokerApp({
@@ -129,14 +137,21 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
       launchTokens,
       logIn: loggingIn({ audience: issuer.url, apps, rules, issue, record }),
       admin,
-      limits: { logins: (address) => logins.take(limitKey(address)), asks: (address) => asks.take(limitKey(address)) },
+      limits: {
+        logins: (address) => logins.take(limitKey(address)),
+        asks: (address) => asks.take(limitKey(address)),
+        looks: (address) => looks.take(limitKey(address)),
+      },
       health: async () => ({
         version,
         uptime: Math.floor((Date.now() - started.getTime()) / 1000),
         ...(await reachable(state)),
       }),
       metrics,
-      openapi: () => openapiText({ version, server: issuer.url, adminPaths: brokerPaths(launchBody) }),
+      openapi: () => {
+        document ??= openapiText({ version, server: issuer.url, adminPaths: brokerPaths(launchBody) })
+        return document
+      },
       observe: metrics.request,
       clock,
       onFault,
@@ -149,7 +164,7 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
   }
 
   return {
-    port: { apps, launchTokens, launchBody },
+    port: { apps: all, launchTokens, launchBody },
     over,
     activeAgents: () => (loaded().settings.broker.enabled ? upkeep.activeAgents() : undefined),
     close: () => {

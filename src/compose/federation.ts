@@ -24,7 +24,9 @@ export interface FederationNeeds {
 }
 
 /** Who gives subjects that all begin with a text of theirs: nobody else's subject may begin so. */
-export const subjectGivers = ({ identity }: Pick<Settings, 'identity'>): readonly { readonly name: string; readonly subjects: string }[] => [
+export const subjectGivers = ({
+  identity,
+}: Pick<Settings, 'identity'>): readonly { readonly name: string; readonly subjects: string }[] => [
   { name: 'the management plane', subjects: operatorNamespace },
   ...identity.flatMap((entry) =>
     'subject_namespace' in entry && entry.subject_namespace ? [{ name: entry.name, subjects: entry.subject_namespace }] : [],

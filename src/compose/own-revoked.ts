@@ -13,7 +13,11 @@ import type { Rulings } from './rulings.ts'
 export function ownNames({ identity }: Pick<Settings, 'identity'>): (whom: RevocablePrincipal) => RevocablePrincipal {
   const prefixes = identity.flatMap((entry) => (entry.type === 'postern' && entry.subject_namespace) || [])
   const bare = (name: string): string => name.slice(prefixes.find((prefix) => name.startsWith(prefix))?.length ?? 0)
-  const bareActor = ({ subject, actor, ...more }: Actor): Actor => ({ ...more, subject: bare(subject), ...(actor && { actor: bareActor(actor) }) })
+  const bareActor = ({ subject, actor, ...more }: Actor): Actor => ({
+    ...more,
+    subject: bare(subject),
+    ...(actor && { actor: bareActor(actor) }),
+  })
   return (whom) =>
     whom.issued === undefined || prefixes.length === 0
       ? whom
@@ -34,6 +38,18 @@ export const ownRevoked =
     const issued = { ...(client !== undefined && { client }), ...(task !== undefined && { task }) }
     const principal = { tokenId: id, subject: (namespace ?? '') + subject, rawSubject: subject, issuedAt, issued }
     const answer = rulings.revocations().check(ownNames(settings)({ ...principal, ...(actor && { actor }) }), Date.now())
+    if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
+    return answer === 'revoked'
+  }
+
+/**
+ * Whether a client, or an app, is revoked: its secret says nothing of when it was given, so that it proves nothing until the
+ * revocation is lifted. The function throws {Unavailable} where that cannot be known.
+ */
+export const clientRevoked =
+  (rulings: Pick<Rulings, 'revocations'>) =>
+  (id: string): boolean => {
+    const answer = rulings.revocations().standing('client', id, Date.now())
     if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
     return answer === 'revoked'
   }

@@ -11,7 +11,7 @@ import type { Take } from '../wire/http-listener.ts'
 import { composeGrants } from './grants.ts'
 import type { IssuerParts } from './issuer.ts'
 import { composeOAuth } from './oauth.ts'
-import { ownRevoked } from './own-revoked.ts'
+import { clientRevoked, ownRevoked } from './own-revoked.ts'
 import type { Rulings } from './rulings.ts'
 
 export interface TokenServiceNeeds {
@@ -42,6 +42,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
   const record = recordingActs({ audit: state.audit, newId, realm, clock: Date.now })
   const issue = issuing({ mint: issuer.mint, records: state.records, record, onIssued: metrics.tokenIssued })
   const isRevoked = ownRevoked(rulings, loaded)
+  const isClientRevoked = clientRevoked(rulings)
   const agents = createAgents(state.records)
   const grants = composeGrants({
     loaded,
@@ -71,7 +72,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
   const verify = ownTokens({ issuer: issuer.url, keys: issuer.keys })
   const oauth = composeOAuth({
     issuer: issuer.url,
-    clients: grants.clients,
+    clients: async (id) => (isClientRevoked(id) ? undefined : grants.clients(id)),
     grants: grants.grants,
     verify: (token, now) => {
       // Without keys none of ours is known from others: to answer that one is revoked, or inactive, would be to guess.

@@ -160,9 +160,11 @@ describe('revocation table', () => {
     let longest = 0
     let checks = 0
     for (let i = 0; i < million; i += 1) {
-      const begun = performance.now()
+      // Of this thread's own time: what else the machine does in between is no slow insertion.
+      const begun = process.threadCpuUsage()
       table.put(i % 6, ids[i]!, now, now + 600)
-      longest = Math.max(longest, performance.now() - begun)
+      const { user, system } = process.threadCpuUsage(begun)
+      longest = Math.max(longest, (user + system) / 1000)
       if (i % 64 === 0) {
         const back = i - (i % 7)
         ok(refuses(table, back % 6, ids[back]!, now, now))

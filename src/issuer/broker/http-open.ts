@@ -5,6 +5,7 @@ export const openCalls = ({ health, metrics, openapi }: BrokerHttpOptions): read
   {
     method: 'GET',
     path: '/v1/health',
+    limit: 'looks',
     run: async (c) => {
       const { version, uptime, dbConnected, auditEvents } = await health()
       const status = dbConnected ? 'ok' : 'degraded'
@@ -14,7 +15,8 @@ export const openCalls = ({ health, metrics, openapi }: BrokerHttpOptions): read
   {
     method: 'GET',
     path: '/v1/metrics',
+    limit: 'looks',
     run: async (c) => c.body(await metrics.expose(), 200, { 'content-type': metrics.contentType }),
   },
-  { method: 'GET', path: '/v1/openapi.json', run: (c) => c.body(openapi(), 200, { 'content-type': 'application/json' }) },
+  { method: 'GET', path: '/v1/openapi.json', limit: 'looks', run: (c) => c.body(openapi(), 200, { 'content-type': 'application/json' }) },
 ]

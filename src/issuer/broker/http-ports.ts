@@ -19,6 +19,9 @@ export interface BrokerHealth {
   readonly auditEvents: number
 }
 
+/** Apps that log in; what agents and apps ask; what anybody may look at. */
+export type LimitName = 'logins' | 'asks' | 'looks'
+
 /** @returns 0 where the address may go on, else the seconds after which to try again */
 export type AddressLimit = (address: string) => number
 
@@ -37,7 +40,7 @@ export interface BrokerHttpOptions {
   readonly logIn: (id: string, secret: string, from: string, now: number) => Promise<Minted | undefined>
   /** The admin API, for the calls that the broker's operator knows; it authenticates by itself. */
   readonly admin: (request: Request, connection: Connection) => Response | Promise<Response>
-  readonly limits: { readonly logins: AddressLimit; readonly asks: AddressLimit }
+  readonly limits: Readonly<Record<LimitName, AddressLimit>>
   readonly health: () => Promise<BrokerHealth>
   readonly metrics: { readonly expose: () => Promise<string>; readonly contentType: string }
   /** The OpenAPI document, in JSON. */
@@ -56,6 +59,6 @@ export interface Call {
   readonly method: Method
   readonly path: string
   /** Whose it is to say how often an address may call it; absent: as often as it likes, or the admin API's. */
-  readonly limit?: 'logins' | 'asks'
+  readonly limit?: LimitName
   readonly run: Handler<BrokerEnv>
 }

@@ -154,9 +154,15 @@ const health = (says: string): JsonObject => ({
 
 const openPaths = (): JsonObject => {
   const about = (id: string, summary: string, type: string, schema: JsonObject) => ({
-    get: operation({ id, summary, success: { status: 200, says: summary }, response: { content: { [type]: { schema } } } }),
+    get: operation({
+      id,
+      summary,
+      refusals: [429],
+      success: { status: 200, says: summary },
+      response: { content: { [type]: { schema } } },
+    }),
   })
-  const plain = operation({ id: 'health', summary: 'How the broker is', success: { status: 200, says: 'Well' } })
+  const plain = operation({ id: 'health', summary: 'How the broker is', refusals: [429], success: { status: 200, says: 'Well' } })
   const responses = { ...(plain['responses'] as JsonObject), '200': health('Well'), '503': health('State does not answer') }
   return {
     '/v1/health': { get: { ...plain, responses } },

@@ -1,9 +1,11 @@
 import { actorsIn, maxActors } from '../../core/actor.ts'
+import type { TokenKind } from '../../core/issuer.ts'
 import type { Client } from '../../core/issuer-client.ts'
 import { isJsonObject, type Json } from '../../core/json.ts'
 import type { Actor } from '../../core/principal.ts'
 import type { TokenSubject } from '../subject-token.ts'
 import { type Refusal, refuse, tokenNotAccepted } from './refusal.ts'
+import { subjectFor } from './subject.ts'
 
 export interface Acting {
   readonly subject: TokenSubject
@@ -17,21 +19,22 @@ export interface Acting {
 /**
  * The `act` of an exchanged token (RFC 8693, section 4.1): who acts now outermost, who acted before inside. It is always a
  * delegation: the subject stays who it is, and somebody is named who acts. Only who shows nothing but their own token acts for
- * nobody.
+ * nobody. At the edge one of ours is named as our tokens name it, so that a revocation of the agent finds it there.
+ * @param kind what is to be issued
  */
-export function actorOf(acting: Acting): Actor | undefined | Refusal {
+export function actorOf(acting: Acting, kind: TokenKind): Actor | undefined | Refusal {
   const { subject, actor, client } = acting
   const before = subject.actor
-  if (actor === undefined && isOwn(subject, client)) return before
-  const chain: Actor = { subject: actor ? actor.subject : client.id, ...(before && { actor: before }) }
+  if (actor === undefined && (client.authentication.kind === 'federated' || isOwn(subject, client))) return before
+  const chain: Actor = { subject: actor ? subjectFor(actor, kind) : client.id, ...(before && { actor: before }) }
   return actorsIn(chain) > maxActors
     ? refuse('invalid_request', 'too_many_actors', `the token would name more than ${maxActors} actors`)
     : chain
 }
 
-/** Whether the token is that of the client itself: its own, or the workload's that proves itself by it. */
-const isOwn = (subject: TokenSubject, { id, authentication }: Client): boolean =>
-  authentication.kind === 'federated' || (subject.by.kind === 'own' && subject.client === id && subject.claims['sub'] === id)
+/** Whether the token is that of the client itself. Whoever has no client is the workload that proves itself by its token. */
+const isOwn = (subject: TokenSubject, { id }: Client): boolean =>
+  subject.by.kind === 'own' && subject.client === id && subject.claims['sub'] === id
 
 /**
  * `may_act` (RFC 8693, section 4.4): where the subject token says who may act, it must name who does, by everything that it

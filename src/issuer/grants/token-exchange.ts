@@ -100,18 +100,20 @@ async function judge(request: GrantRequest, { issuer, policy }: GrantNeeds): Pro
   if (actor && isRefusal(actor)) return actor
   const unproved = notProved(subject.confirmation, shown) ?? notProved(actor?.confirmation, shown)
   if (unproved) return unproved
+  const ours = 'it is the name of a client or an agent'
   if (subject.by.kind !== 'own' && (await reserved(subject.subject)))
-    return refuse(tokenNotAccepted, 'subject_not_allowed', 'no token is issued for this subject', 'it is the name of a client or an agent')
+    return refuse(tokenNotAccepted, 'subject_not_allowed', 'no token is issued for this subject', ours)
+  for (const name of foreignActors(subject, actor))
+    if (await reserved(name)) return refuse(tokenNotAccepted, 'actor_refused', 'no token is issued that names this actor', ours)
 
   const acting = { subject, actor, client, issuer }
   const mayNot = mayActFault(acting)
   if (mayNot) return mayNot
-  const act = actorOf(acting)
-  if (act && isRefusal(act)) return act
-
   const { grants } = subject
   const targets = targetsOf(params, [...(grants ? [grants.audiences] : []), exchange.audiences], edges)
   if (isRefusal(targets)) return targets
+  const act = actorOf(acting, targets.kind)
+  if (act && isRefusal(act)) return act
   const edge = targets.kind === 'edge'
   // What was handed to an upstream is never a credential here, whatever it is swapped for.
   if (edge && subject.by.kind === 'own' && subject.by.name === upstreamTokens)
@@ -146,4 +148,11 @@ async function judge(request: GrantRequest, { issuer, policy }: GrantNeeds): Pro
     now,
   }
   return fitsToken(order) ? { tokens, subject, targets, order, shown, binding } : tooLong()
+}
+
+/** Names of actors by the word of another issuer: what our token would say of them, it would say under our own name. */
+function foreignActors(subject: TokenSubject, actor: TokenSubject | undefined): readonly string[] {
+  const names = actor && actor.by.kind !== 'own' ? [actor.subject] : []
+  if (subject.by.kind !== 'own') for (let one = subject.actor; one; one = one.actor) names.push(one.subject)
+  return names
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { agentOf } from '../../support/broker.ts'
-import { accessToken, type Answer, exchangeGrant, openWorld, type World } from './world.ts'
+import { type Answer, accessToken, exchangeGrant, openWorld, type World } from './world.ts'
 
 /** The same subject from two validators is two people, and names of clients and agents are ours alone. */
 describe('nobody takes another name by an exchange', function () {

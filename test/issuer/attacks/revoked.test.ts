@@ -28,7 +28,9 @@ describe('what was revoked stays revoked', function () {
     const own: string = (await world.own('backend')).json.access_token
     const exchanged = (await world.exchange('backend', await user(), { audience: 'postern' })).json
     const agent = await agentOf(world.broker, admin)
-    const delegated = String((await world.broker.ask('POST', '/v1/delegate', { scope: ['read:data:x'], ttl: 2 }, agent.token)).json['access_token'])
+    const delegated = String(
+      (await world.broker.ask('POST', '/v1/delegate', { scope: ['read:data:x'], ttl: 2 }, agent.token)).json['access_token'],
+    )
     for (const token of [own, exchanged.access_token, delegated]) assert.equal(await world.check('/any', token), 'ok')
     assert.equal((await world.post('/revoke', { token: own }, basic('backend'))).status, 200)
     assert.equal((await world.post('/revoke', { token: exchanged.refresh_token }, basic('backend'))).status, 200)

@@ -151,9 +151,11 @@ routes:
           const socket = connect(issuer, '127.0.0.1', () => socket.write(Buffer.from(bytes, 'latin1')))
           const parts: Buffer[] = []
           socket.setTimeout(700, () => socket.destroy())
-          socket.on('data', (part) => parts.push(part))
+          socket.on('data', (part: Buffer) => parts.push(part))
           socket.on('close', () => resolve(Buffer.concat(parts).toString('latin1')))
-          socket.on('error', (fault: NodeJS.ErrnoException) => (fault.code === 'ECONNRESET' || fault.code === 'EPIPE' ? undefined : reject(fault)))
+          socket.on('error', (fault: NodeJS.ErrnoException) =>
+            fault.code === 'ECONNRESET' || fault.code === 'EPIPE' ? undefined : reject(fault),
+          )
         }),
       exchange: (client, token, params = {}) =>
         post('/token', { grant_type: exchangeGrant, subject_token: token, subject_token_type: accessToken, ...params }, basic(client)),
