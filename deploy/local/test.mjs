@@ -23,6 +23,7 @@ import { ensureKeycloak } from './keycloak.mjs'
 import { ensureNode } from './node.mjs'
 import { ensureBuild, ensurePackages } from './packages.mjs'
 import { ensureRedis } from './redis.mjs'
+import { ensureSchemathesis } from './schemathesis.mjs'
 import { ensureAgentcubeSdk } from './sdk.mjs'
 import { runMocha, testFiles } from './suites.mjs'
 
@@ -39,7 +40,7 @@ const served = {
   faults: 10 * minutes,
 }
 /** … and those that press on the check listener alone; every other folder is `unit`. */
-const pressing = { conformance: 3 * minutes, floods: 4 * minutes }
+const pressing = { conformance: 6 * minutes, floods: 4 * minutes }
 const groups = { checks: 0, unit: 5 * minutes, ...served, ...pressing }
 
 /** @typedef {keyof typeof groups} Group */
@@ -82,7 +83,12 @@ async function main() {
   const withServers = wanted.some((group) => group in served)
   if (wanted.some((group) => group !== 'checks')) env.POSTERN_TEST_REDIS = await ensureRedis()
   if (withServers) await fetchServers(env)
-  if (wanted.includes('conformance')) await check('h2spec', () => findH2spec(env))
+  if (wanted.includes('conformance')) {
+    await check('h2spec', () => findH2spec(env))
+    await check('schemathesis', async () => {
+      env.POSTERN_TEST_SCHEMATHESIS = (await ensureSchemathesis()).command
+    })
+  }
   for (const group of wanted) {
     if (group !== 'checks') await runGroup(group, node, env)
     // Both transports answer alike: what goes through Envoy is asked of the other one, too.

@@ -175,8 +175,12 @@ export interface StoredKey {
 }
 
 /** What a key says of itself but its secret: of two writers that saw the same key, another one if one of them changed it. */
-export const keyVersion = ({ kid, activeAt, retiredAt = -1, keepFor = -1 }: Omit<StoredKey, 'privateKey' | 'algorithm' | 'createdAt'>): string =>
-  `${kid} ${activeAt} ${retiredAt} ${keepFor}`
+export const keyVersion = ({
+  kid,
+  activeAt,
+  retiredAt = -1,
+  keepFor = -1,
+}: Omit<StoredKey, 'privateKey' | 'algorithm' | 'createdAt'>): string => `${kid} ${activeAt} ${retiredAt} ${keepFor}`
 
 /** The signing keys as stored: one set, read and replaced as a whole. */
 export interface KeyStore {
@@ -250,11 +254,7 @@ export interface RevocationCheck {
    * @param nowMs milliseconds since the epoch
    * @param at performance.now() milliseconds, where the caller has just read them
    */
-  readonly check: (
-    principal: RevocablePrincipal,
-    nowMs: number,
-    at?: number,
-  ) => 'clear' | 'revoked' | 'unavailable'
+  readonly check: (principal: RevocablePrincipal, nowMs: number, at?: number) => 'clear' | 'revoked' | 'unavailable'
   /** By which level a principal is refused, for the log; undefined where it is not. */
   readonly level?: (principal: RevocablePrincipal, nowMs: number) => RevocationLevel | undefined
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { admitsHost, hostName, hostsOf } from '../../src/admin/hosts.ts'
-import { createLimit, limitKey } from '../../src/core/limit.ts'
 import { readinessOf } from '../../src/admin/status.ts'
+import { createLimit, limitKey } from '../../src/core/limit.ts'
 
 describe('limit', () => {
   it('gives a burst, then so many a second, for each address', () => {

@@ -363,7 +363,9 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
         deepEqual(await two.keys.list(), [later])
       }
       const before = (await one.keys.list()).map(keyVersion)
-      const race = Array.from({ length: 10 }, (_, i) => (i % 2 ? one : two).keys.replace(before, [{ ...begun, activeAt: 1_900_000_001 + i }]))
+      const race = Array.from({ length: 10 }, (_, i) =>
+        (i % 2 ? one : two).keys.replace(before, [{ ...begun, activeAt: 1_900_000_001 + i }]),
+      )
       const won = await Promise.all(race)
       equal(won.filter(Boolean).length, 1)
       deepEqual(await one.keys.list(), [{ ...begun, activeAt: 1_900_000_001 + won.indexOf(true) }])

@@ -5,7 +5,7 @@ export type Form = readonly (readonly [name: string, value: string])[]
 
 /** Why a body cannot be read. */
 export interface FormFault {
-  readonly status: 400 | 413
+  readonly status: 400 | 413 | 415
   readonly description: string
 }
 
@@ -24,6 +24,8 @@ export async function readForm(incoming: IncomingMessage): Promise<Form | FormFa
   const charset = parameters.map((one) => one.trim()).find((one) => one.startsWith('charset='))
   if (type.trim() !== 'application/x-www-form-urlencoded' || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset)))
     return { status: 400, description: 'expected content-type: application/x-www-form-urlencoded' }
+  if ((incoming.headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity')
+    return { status: 415, description: 'expected a body without content-encoding' }
   if (Number(incoming.headers['content-length'] ?? 0) > maxFormBytes) return tooLarge
   const chunks: Buffer[] = []
   let size = 0

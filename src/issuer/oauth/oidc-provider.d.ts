@@ -29,7 +29,7 @@ declare module 'oidc-provider/lib/provider.js' {
     readonly Client: { readonly prototype: { compareClientSecret: (shown: string) => boolean } }
     readonly OIDCContext: { readonly prototype: { clientJwtAuthExpectedAudience: () => ReadonlySet<string> } }
     use(middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): this
-    on(event: 'error', listener: (cause: unknown) => void): this
+    on(event: 'error', listener: (cause: unknown, ctx?: Context) => void): this
     on(event: 'server_error', listener: (ctx: Context, cause: unknown) => void): this
     registerGrantType(
       name: string,

@@ -5,6 +5,7 @@ import type { Client } from '../../core/issuer-client.ts'
 import { signatureAlgorithms } from '../../core/jws.ts'
 import { clockSkew } from '../../core/jwt.ts'
 import { type ReplayStore, type Soon, Unavailable } from '../../core/ports.ts'
+import { systemCode } from '../../core/system-code.ts'
 import type { Grants } from '../grants.ts'
 import { certificateNames, clientCertificate } from './certificate.ts'
 import { clientMetadata } from './client-metadata.ts'
@@ -134,10 +135,17 @@ export async function openProtocol(needs: ProtocolNeeds): Promise<Protocol> {
     provider.registerGrantType(grantType, (ctx) => available(() => handle(ctx)), parameters, repeated)
   }
   provider.use((ctx, next) => finished(ctx, next, needs))
-  provider.on('error', needs.onFault)
+  provider.on('error', (cause, ctx) => {
+    // Whoever does not wait for the answer is no fault of ours, and would fill the log.
+    if (!(ctx && hasGone(callOf(ctx), cause))) needs.onFault(cause)
+  })
   provider.on('server_error', (_, cause) => needs.onFault(cause))
   return provider.callback()
 }
+
+/** How a connection tells that its other side is away. */
+const gone: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT', 'ERR_STREAM_DESTROYED'])
+const hasGone = ({ socket }: Call, cause: unknown): boolean => socket.destroyed && cause instanceof Error && gone.has(systemCode(cause))
 
 /** What every answer has in common, whatever the library made of it. */
 async function finished(

@@ -53,15 +53,24 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
     return opened
   }
 
-  const answer = async (endpoint: Endpoint, incoming: IncomingMessage, outgoing: ServerResponse, remoteAddress: string): Promise<void> => {
-    if (incoming.method !== 'POST') return refuse(outgoing, 405, 'invalid_request', 'only POST is allowed here', { allow: 'POST' })
-    const key = limitKey(remoteAddress)
+  const mustWait = (outgoing: ServerResponse, key: string): boolean => {
     const wait = failures.wait(key)
     if (wait > 0) {
       const retry = { 'retry-after': String(wait) }
-      return refuse(outgoing, 429, 'temporarily_unavailable', 'too many failed client authentications from this address', retry)
+      refuse(outgoing, 429, 'temporarily_unavailable', 'too many failed client authentications from this address', retry)
     }
+    return wait > 0
+  }
+
+  const answer = async (endpoint: Endpoint, incoming: IncomingMessage, outgoing: ServerResponse, remoteAddress: string): Promise<void> => {
+    if (incoming.method !== 'POST') return refuse(outgoing, 405, 'invalid_request', 'only POST is allowed here', { allow: 'POST' })
+    const key = limitKey(remoteAddress)
+    if (mustWait(outgoing, key)) return
+    const twice = comeOnce.find((name) => (incoming.headersDistinct[name]?.length ?? 0) > 1)
+    if (twice !== undefined) return refuse(outgoing, 400, 'invalid_request', `the header ${twice} is there more than once`)
     const form = await readForm(incoming)
+    // A request may be begun long before it is sent: the failures of others count all the same.
+    if (mustWait(outgoing, key)) return
     if ('status' in form) return refuse(outgoing, form.status, 'invalid_request', form.description)
     const nobody = incoming.headers.authorization === undefined && !form.some(([name]) => namesClient.has(name))
     const federated = nobody && endpoint === 'token' && offered()?.federation === true && showsToken(form)
@@ -111,6 +120,9 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
 
 /** On every answer. */
 const protecting = { 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'cache-control': 'no-store', pragma: 'no-cache' }
+
+/** Headers of which another reader of the request might take another one than we do. */
+const comeOnce = ['authorization', 'content-type']
 
 /** Parameters by which a client says who it is. */
 const namesClient = new Set(['client_id', 'client_secret', 'client_assertion'])

@@ -1,4 +1,5 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryReplays } from '../../../src/adapters/memory-replays.ts'
 import { composeOAuth } from '../../../src/compose/oauth.ts'
 import type { OwnToken, TokenOrder } from '../../../src/core/issuer.ts'
@@ -52,7 +53,7 @@ export interface Rig {
   readonly faults: unknown[]
   readonly observed: string[]
   /** What state does. */
-  readonly state: { down: boolean }
+  readonly state: { down: boolean /** Milliseconds that a client is looked for. */; slow: number }
   offered: Offered | undefined
   readonly metadata: () => object | undefined
   readonly token: (order?: Partial<TokenOrder>) => string
@@ -86,7 +87,7 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
   const acts: Act[] = []
   const faults: unknown[] = []
   const observed: string[] = []
-  const state = { down: false }
+  const state = { down: false, slow: 0 }
   const up = (): void => {
     if (state.down) throw new Unavailable('state is down')
   }
@@ -115,8 +116,9 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
   }
   const service = composeOAuth({
     issuer: at,
-    clients: (id) => {
+    clients: async (id) => {
       up()
+      if (state.slow > 0) await sleep(state.slow)
       return clients.get(id)
     },
     grants: { client_credentials: grant, token_exchange: async (request) => grant(request), refresh_token: grant },
