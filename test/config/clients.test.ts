@@ -63,6 +63,7 @@ describe('secrets of clients', () => {
       ['fifteen-letters', false],
       ['sixteen-letters-', true],
     ] as const) {
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference of the policy file
       const result = await read('{ secret: "${file:secret}" }', { secret: content })
       assert.equal(result.ok, ok, content)
       if (!result.ok) assert.match(result.faults[0]?.message ?? '', /the client secret is too short/)
