@@ -8,6 +8,7 @@ import { readinessOf } from './admin/status.ts'
 import { composeAdmin } from './compose/admin.ts'
 import { composeAudit, tellHeads } from './compose/audit.ts'
 import { availabilityLog } from './compose/availability-log.ts'
+import { boundTrail } from './compose/bounded-trail.ts'
 import { composeBroker } from './compose/broker.ts'
 import { composeChecking } from './compose/checking.ts'
 import { createClosing } from './compose/closing.ts'
@@ -151,12 +152,15 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     const exchanged = () => tokenService?.jwks() ?? []
     const status = () => statusOf({ version, started, state, issuer, rulings, exchanged, inForce, crew, ready: () => readiness().ready })
     const counted = metricsOfAll(metrics, crew)
+    const trail = boundTrail({ audit: state.audit, newId, realm: settings.realm, onFault: onFault('audit') })
+    closing.add(trail.close)
     const broker =
       issuer && !link
         ? await composeBroker({
             version,
             started,
             state,
+            trail,
             issuer,
             rulings,
             metrics: counted,
@@ -184,6 +188,7 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     if (tokenService) closing.add(tokenService.close)
     const administration = {
       state,
+      trail,
       issuer,
       rulings,
       broker: broker?.port,

@@ -31,17 +31,17 @@ const minutes = 60_000
 /** Folders under test/ that need real servers, in the order in which they run … */
 const served = {
   contract: 5 * minutes,
-  e2e: 12 * minutes,
+  e2e: 15 * minutes,
   clients: 3 * minutes,
   federation: 5 * minutes,
   attacks: 5 * minutes,
   dex: 3 * minutes,
   keycloak: 6 * minutes,
-  faults: 10 * minutes,
+  faults: 20 * minutes,
 }
 /** … and those that press on the check listener alone; every other folder is `unit`. */
 const pressing = { conformance: 6 * minutes, floods: 4 * minutes }
-const groups = { checks: 0, unit: 5 * minutes, ...served, ...pressing }
+const groups = { checks: 0, unit: 12 * minutes, ...served, ...pressing }
 
 /** @typedef {keyof typeof groups} Group */
 

@@ -73,16 +73,23 @@ export function createAuditChain({ store, log, realm, version, clock = Date.now 
   /** What there is to resume from. */
   const look = async (now: number): Promise<Pick<AuditStarted, 'resumes' | 'heads' | 'before'>> => {
     const newest = new Map<string, LinkReference>()
-    const lines = await store.read(log, { limit: lookedAt, newestFirst: true })
-    for (const { text } of lines) {
-      const { link } = labelOf(text)
-      if (link && !newest.has(link.boot)) newest.set(link.boot, link)
+    const gather = async (): Promise<number> => {
+      const lines = await store.read(log, { limit: lookedAt, newestFirst: true })
+      for (const { text } of lines) {
+        const { link } = labelOf(text)
+        if (link && !newest.has(link.boot)) newest.set(link.boot, link)
+      }
+      return lines.length
+    }
+    let before = await gather()
+    if (newest.size === 0 && before === lookedAt) {
+      before = await store.size(log)
+      // Another process may have begun a chain before they were counted: that is then what is resumed.
+      await gather()
     }
     if (confirmed && now - confirmed.at < chainRest * 1000 && !newest.has(confirmed.boot)) newest.set(confirmed.boot, confirmed)
     const [resumes, ...heads] = [...newest.values()].slice(0, mostHeads).map(({ boot, seq, hash }) => ({ boot, seq, hash }))
-    return resumes
-      ? { resumes, heads, before: 0 }
-      : { resumes: null, heads: [], before: lines.length < lookedAt ? lines.length : await store.size(log) }
+    return resumes ? { resumes, heads, before: 0 } : { resumes: null, heads: [], before }
   }
 
   const begin = async (now: number): Promise<{ readonly begun: Segment; readonly event: AuditEvent }> => {

@@ -15,7 +15,13 @@ export interface AuditQueueOptions {
 }
 
 /** The queue before one log of the audit trail: each log has its own, so that a flood of decisions leaves room for what administrators do. */
-export interface AuditQueue extends Pick<AuditSink, 'append' | 'commit'> {
+export interface AuditQueue extends Pick<AuditSink, 'append'> {
+  /**
+   * Resolves when the event is durable. Where it is not, whoever waits is told so, and the event stays queued, for what it tells
+   * of has been done by then: only what is to be written now `or never` is forgotten.
+   * @throws {Unavailable}
+   */
+  readonly commit: (event: AuditEvent, otherwise?: 'later' | 'or never') => Promise<void>
   /** Writes what is queued; resolves when there is nothing left or writing failed. */
   readonly flush: () => Promise<void>
   /** Events that were lost for want of room and not yet reported. */
@@ -32,6 +38,7 @@ interface Waiter {
 interface Entry {
   readonly event: AuditEvent
   readonly waiter?: Waiter
+  readonly orNever?: boolean
 }
 
 const batchSize = 500
@@ -77,8 +84,7 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
       } catch (error) {
         const failure = error instanceof Unavailable ? error : new Unavailable('the audit trail cannot be written')
         const failed = queue
-        // Who waits is told now, and its event must not turn up later as if it had happened.
-        queue = failed.filter(({ waiter }) => waiter === undefined)
+        queue = failed.filter(({ orNever }) => !orNever).map(({ event }) => ({ event }))
         for (const { waiter } of failed) waiter?.reject(failure)
         return false
       }
@@ -105,11 +111,15 @@ export function createAuditQueue(options: AuditQueueOptions): AuditQueue {
       else queue.push({ event })
       schedule(gatherMs)
     },
-    commit: (event) => {
+    commit: (event, otherwise = 'later') => {
+      const orNever = otherwise === 'or never'
       if (closed) return Promise.reject(new Unavailable('the audit trail is closed'))
-      if (isFull()) return Promise.reject(new Unavailable(`the audit trail has ${limit} events that could not be written yet`))
+      if (isFull()) {
+        if (!orNever) dropped += 1
+        return Promise.reject(new Unavailable(`the audit trail has ${limit} events that could not be written yet`))
+      }
       return new Promise<void>((resolve, reject) => {
-        queue.push({ event, waiter: { resolve, reject } })
+        queue.push({ event, waiter: { resolve, reject }, orNever })
         void flush()
       })
     },

@@ -174,7 +174,14 @@ export function startAuditRetention(options: AuditRetentionOptions): AuditRetent
     if (!old && over === 0 && !outlived(newest[log])) return 0
     const turnOf = Math.floor(begun / everyMs)
     if (!(await claim(`audit-retention-${log}-${everyMs}-${turnOf}`, Math.ceil((begun + 2 * everyMs) / 1000) + 60))) return 0
-    if (old || over > 0) return cut(log, over, before, begun)
+    if (old || over > 0) {
+      let removed = 0
+      for (;;) {
+        const gone = await cut(log, Math.max(0, over - removed), before, begun)
+        removed += gone
+        if (gone < mostAtOnce || clock() - begun > longestTurn) return removed
+      }
+    }
     const found = await search(log)
     if (found && outlived(found)) await commit(log, { ...found.checkpoint, iat: Math.floor(clock() / 1000) }, 0, '')
     return 0

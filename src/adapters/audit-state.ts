@@ -57,7 +57,8 @@ export function createAuditState({ store, realm, version, clock }: AuditStateOpt
   return {
     append: (event) => logs[auditLogOf(event)].queue.append(event),
     commit: (event) => logs[auditLogOf(event)].queue.commit(event),
-    commitTo: (log, event) => logs[log].queue.commit(event),
+    // A checkpoint is for what is removed right after it.
+    commitTo: (log, event) => logs[log].queue.commit(event, 'or never'),
     tail: async (limit) => {
       if (limit <= 0) return []
       await flush()

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { readJsonObject } from '../core/json.ts'
 import type { RecordKind, RecordStore, StoredRecord } from '../core/record-store.ts'
 import { newRevision } from './stored-record.ts'
@@ -47,6 +48,8 @@ export function memoryRecords(): RecordStore {
       return of(kind).delete(id)
     },
     list: async (kind, most, after) => {
+      // Checks have their turn between the pages of a long list.
+      await setImmediate()
       const records: StoredRecord[] = []
       const from = Number(after ?? 0)
       let last = from
@@ -59,6 +62,7 @@ export function memoryRecords(): RecordStore {
       return { records, cursor: undefined }
     },
     expired: async (kind, now, most) => {
+      await setImmediate()
       const records: StoredRecord[] = []
       for (const [id, kept] of of(kind)) {
         if (records.length >= most) break

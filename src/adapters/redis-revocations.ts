@@ -9,9 +9,10 @@ type Entry = readonly [id: string, fields: readonly string[]]
 
 /** An entry that somebody else put there without a level or a target says nothing, and is passed over. */
 function toStored([, fields]: Entry) {
-  const value = (name: string) => {
-    const i = fields.indexOf(name)
-    return i % 2 === 0 ? fields[i + 1] : undefined
+  const value = (name: string): string | undefined => {
+    // Names alone: a target may be called as a field is.
+    for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
+    return undefined
   }
   const level = value('level')
   const target = value('target')

@@ -51,7 +51,7 @@ export interface RevocationList extends RevocationCheck {
   readonly known: (level: RevocationLevel, target: string) => Promise<KnownRevocation | undefined>
   /**
    * Durable, and in force on this replica, when it resolves.
-   * @param revocation `until` is the end of what it concerns (`exp`): the entry is kept for the skew longer
+   * @param revocation `until` is the end of what it concerns (`exp`): the entry is kept for twice the skew longer
    * @throws {Unavailable}
    */
   readonly revoke: (revocation: Revocation) => Promise<void>
@@ -183,8 +183,9 @@ export async function openRevocationList(options: RevocationListOptions): Promis
       return entry === undefined || entry.until < now ? undefined : { ...entry, lifted: isLifted(indexOf[level], target, now) }
     },
     revoke: async (revocation) => {
-      // A token is admitted for the skew past its end, and must not come back for that minute.
-      const kept = { ...revocation, until: revocation.until + clockSkew }
+      // A token is admitted for the skew past its end, and must not come back for that minute. As long again, since a replica
+      // whose clock is ahead takes the entry out of state before others are done with it.
+      const kept = { ...revocation, until: revocation.until + 2 * clockSkew }
       await store.append(kept)
       add(kept)
     },

@@ -39,9 +39,21 @@ export function sqliteAudit({ database, realm, read, write }: SqliteAuditOptions
   const prepare = (table: string) => ({
     forth: database.prepare(`SELECT seq, event FROM ${table} WHERE realm = ? AND seq > ? ORDER BY seq LIMIT ?`),
     back: database.prepare(`SELECT seq, event FROM ${table} WHERE realm = ? AND seq < ? ORDER BY seq DESC LIMIT ?`),
-    count: database.prepare(`SELECT count(*) AS count FROM ${table} WHERE realm = ?`),
+    first: database.prepare(`SELECT seq FROM ${table} WHERE realm = ? ORDER BY seq LIMIT 1`),
+    count: database.prepare(`SELECT count(*) AS count, max(seq) AS last FROM ${table} WHERE realm = ? AND seq > ?`),
   })
   const statements = { events: prepare(tables.events), decisions: prepare(tables.decisions) }
+  /** Lines up to `last`, where `first` is the first. To count a million takes 25 ms, during which nothing is checked. */
+  const counted: { [log in AuditLogName]?: { readonly first: number; readonly last: number; readonly lines: number } } = {}
+  const size = (log: AuditLogName): number => {
+    const first = Number(statements[log].first.get(realm)?.['seq'] ?? 0)
+    const known = counted[log]
+    const from = known && known.first === first ? known : { last: 0, lines: 0 }
+    const { count, last } = statements[log].count.get(realm, from.last) ?? {}
+    const lines = from.lines + Number(count ?? 0)
+    counted[log] = { first, last: Number(last ?? from.last), lines }
+    return lines
+  }
   return {
     write: async (log, lines) => void (await write({ kind: 'audit', log, lines })),
     read: (log, { after, limit, newestFirst }) => {
@@ -53,7 +65,7 @@ export function sqliteAudit({ database, realm, read, write }: SqliteAuditOptions
       )
       return rows.map(({ seq, event }): AuditLine => ({ cursor: String(seq), text: String(event) }))
     },
-    size: (log) => Number(read(() => statements[log].count.get(realm))?.['count'] ?? 0),
+    size: (log) => read(() => size(log)),
     cut: async (log, upTo) => void (await write({ kind: 'audit-cut', log, upTo: Number(upTo) })),
   }
 }

@@ -20,6 +20,8 @@ export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 
   /** The issuer's listener serves a part of it: its names, and nobody's certificate. */
   readonly onIssuer?: boolean
   readonly state: State
+  /** What is written to the audit trail, with floods of failures as counts. */
+  readonly trail: Pick<AdminOptions['audit'], 'commit'>
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
   readonly metrics: Metrics
@@ -28,7 +30,7 @@ export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 
 
 /** The admin listener's app over the parts of the service. */
 export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminApp> {
-  const { state, issuer, rulings, metrics, loaded, status, readiness, newId, onFault, logins, broker, onIssuer = false } = needs
+  const { state, trail, issuer, rulings, metrics, loaded, status, readiness, newId, onFault, logins, broker, onIssuer = false } = needs
   const { settings } = loaded()
   const listen = onIssuer ? settings.listen.issuer : settings.listen.admin
   return createAdminApp({
@@ -46,7 +48,7 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
       loaded().policy.routes.routes.flatMap(({ owner }) => (owner && owner.resource === resource ? [owner.idPattern] : [])),
     revocations: { append: (revocation) => rulings.revoke(revocation), known: (...asked) => rulings.revocations().known(...asked) },
     apiKeys: apiKeysPort(rulings.apiKeys, loaded),
-    audit: state.audit,
+    audit: { commit: trail.commit, read: (...asked) => state.audit.read(...asked) },
     metrics,
     status,
     readiness,

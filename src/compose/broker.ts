@@ -6,7 +6,7 @@ import type { BrokerPort } from '../admin/ports.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
 import { createLimit, limitKey } from '../core/limit.ts'
-import { type State, Unavailable } from '../core/ports.ts'
+import { type AuditSink, type State, Unavailable } from '../core/ports.ts'
 import { createAgents } from '../issuer/broker/agents.ts'
 import { loggingIn } from '../issuer/broker/app-login.ts'
 import { createApps } from '../issuer/broker/apps.ts'
@@ -33,6 +33,8 @@ export interface BrokerNeeds {
   readonly version: string
   readonly started: Date
   readonly state: State
+  /** What is written to the audit trail, with floods of failures as counts. */
+  readonly trail: Pick<AuditSink, 'commit'>
   readonly issuer: IssuerParts
   readonly rulings: Rulings
   readonly metrics: Metrics
@@ -74,7 +76,7 @@ export function brokerRules({ broker, identity }: Pick<Settings, 'broker' | 'ide
 
 /** Puts the broker together. State that does not answer yet stops nothing: what needs it is unavailable. */
 export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
-  const { version, started, state, issuer, rulings, metrics, loaded, newId, log, onFault } = needs
+  const { version, started, state, trail, issuer, rulings, metrics, loaded, newId, log, onFault } = needs
   const { records } = state
   const clock = Date.now
   const { realm } = loaded().settings
@@ -88,7 +90,7 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
     else secret = opened
   }
   if (loaded().settings.broker.enabled) await ready()
-  const record = recordingActs({ audit: state.audit, newId, realm, clock })
+  const record = recordingActs({ audit: trail, newId, realm, clock })
   const issue = issuing({ mint: issuer.mint, records, record, onIssued: metrics.tokenIssued })
   const isRevoked = ownRevoked(rulings, loaded)
   const onClockSkew = metrics.clockSkew

@@ -33,13 +33,14 @@ export const subjectGivers = ({
   ),
 ]
 
+/** What the subjects of agents begin with, also while the broker is off: their tokens go on. */
+export const agentSubjects = ({ broker }: Pick<Settings, 'broker'>): string => `spiffe://${broker.trust_domain}/agent/`
+
 /** Verifies subject tokens by the federation rules of a policy; undefined where it has none. */
 export function composeFederation(settings: Settings, needs: FederationNeeds): SubjectVerifier | undefined {
   const rules = compileFederation(settings)
   if (rules.length === 0) return undefined
-  const { broker } = settings
-  const others = subjectGivers(settings).map(({ subjects }) => subjects)
-  const reserved = [...others, ...(broker.enabled ? [`spiffe://${broker.trust_domain}/agent/`] : [])]
+  const reserved = [...subjectGivers(settings).map(({ subjects }) => subjects), agentSubjects(settings)]
   const verifiers = new Map<string, VerifyForeign>()
   return createFederation(
     rules.map((rule) => {

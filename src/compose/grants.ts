@@ -15,15 +15,17 @@ import { createGrants } from '../issuer/grants/grants.ts'
 import { ownSubjects } from '../issuer/grants/own-subject.ts'
 import type { EdgeAudience, GrantPolicy, Revoked } from '../issuer/grants/policy.ts'
 import { familyOf, turnOf } from '../issuer/grants/refresh-claims.ts'
+import { upstreamTokens } from '../issuer/grants/subject.ts'
 import { validatorSubjects } from '../issuer/grants/validator-subject.ts'
 import type { Grants } from '../issuer/grants.ts'
 import type { Issuance, RecordAct } from '../issuer/issuance.ts'
 import { ownTokens } from '../issuer/own-token.ts'
-import { composeFederation, subjectGivers } from './federation.ts'
+import type { TokenSubject } from '../issuer/subject-token.ts'
+import { agentSubjects, composeFederation, subjectGivers } from './federation.ts'
 import { composeClients } from './grant-clients.ts'
 import type { IssuerParts } from './issuer.ts'
 import { composeOidc } from './oidc.ts'
-import { ownNames } from './own-revoked.ts'
+import { ownName, ownNames } from './own-revoked.ts'
 import { Pool } from './pool.ts'
 
 export interface ComposeGrantsNeeds {
@@ -41,8 +43,8 @@ export interface ComposeGrantsNeeds {
   readonly onKeys?: ((condition: JwksCondition) => void) | undefined
   /** Clients beside those of the policy: the broker's apps. */
   readonly apps?: ((id: string) => Soon<Client | undefined>) | undefined
-  /** Whether the agent that a token of ours was issued to is still there; asked of tokens with a task alone. Absent: it is. */
-  readonly agents?: ((token: OwnToken) => Soon<boolean>) | undefined
+  /** Whether an agent of this id is still there; asked of tokens of ours with a task alone. Absent: it is. */
+  readonly agents?: ((id: string) => Soon<boolean>) | undefined
 }
 
 /** The policy behind the token endpoint. */
@@ -112,7 +114,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
   const clients = async (id: string): Promise<Client | undefined> => current().clients.get(id) ?? (await needs.apps?.(id))
   /** An agent's token names the app that let it in, or nobody: whether the agent is there is the broker's to say. */
   const stands = async (token: OwnToken): Promise<boolean> => {
-    if (token.task !== undefined) return (await needs.agents?.(token)) ?? true
+    if (token.task !== undefined) return (await needs.agents?.(ownName(current().of.settings, token.subject))) ?? true
     return token.client === undefined || (await clients(token.client)) !== undefined
   }
 
@@ -120,7 +122,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     const { settings } = loaded
     const found = composeClients(settings)
     const edges = edgesOf(settings)
-    const agents = settings.broker.enabled ? `spiffe://${settings.broker.trust_domain}/agent/` : undefined
+    const names = subjectSources(settings)
     const exchanges = needs.apps !== undefined || [...found.values()].some(({ exchange }) => exchange)
     const { algorithms, max_age: maxAgeMs, nonce } = settings.dpop
     const { realm } = settings
@@ -139,8 +141,9 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
           ]
         : [],
       proofs: { algorithms, maxAgeMs, nonces: nonce === 'required' ? () => nonces.of(realm, maxAgeMs) : undefined },
-      reserved: async (subject) => (agents !== undefined && subject.startsWith(agents)) || (await clients(subject)) !== undefined,
+      reserved: async (subject) => subject.startsWith(agentSubjects(settings)) || (await clients(subject)) !== undefined,
       stands,
+      trusts: ({ kind, name }) => names[kind].has(name),
     }
     return { of: loaded, clients: found, policy }
   }
@@ -198,6 +201,16 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
 function known(answer: KeyAnswer): KeyAnswer {
   if (answer.kind === 'unavailable') throw new Unavailable(answer.detail)
   return answer
+}
+
+/** Names of what may give subjects, by kind. */
+function subjectSources({ identity, issuer }: Settings): Readonly<Record<TokenSubject['by']['kind'], ReadonlySet<string>>> {
+  const named = (type: 'oidc' | 'postern') => identity.flatMap((entry) => (entry.type === type ? [entry.name] : []))
+  return {
+    validator: new Set(named('oidc')),
+    federation: new Set(issuer.federation.map(({ name }) => name)),
+    own: new Set([...named('postern'), upstreamTokens]),
+  }
 }
 
 /** What `postern` validators admit; of two with one audience the first, which is asked first at the edge too. */

@@ -6,13 +6,21 @@ import type { Actor } from '../core/principal.ts'
 import type { IsRevoked } from '../issuer/issuance.ts'
 import type { Rulings } from './rulings.ts'
 
+const prefixesOf = (identity: Settings['identity']): readonly string[] =>
+  identity.flatMap((entry) => (entry.type === 'postern' && entry.subject_namespace) || [])
+const unprefixed = (name: string, prefixes: readonly string[]): string =>
+  name.slice(prefixes.find((prefix) => name.startsWith(prefix))?.length ?? 0)
+
+/** A subject of a token of ours as our issuer first wrote it, without what the edge puts before it. */
+export const ownName = ({ identity }: Pick<Settings, 'identity'>, name: string): string => unprefixed(name, prefixesOf(identity))
+
 /**
  * What a token of ours names, as our issuer first wrote it: a token for an upstream has the namespace before subjects and actors
  * that the edge puts there, and agents are revoked by their ids alone. Names of others stay as they are.
  */
 export function ownNames({ identity }: Pick<Settings, 'identity'>): (whom: RevocablePrincipal) => RevocablePrincipal {
-  const prefixes = identity.flatMap((entry) => (entry.type === 'postern' && entry.subject_namespace) || [])
-  const bare = (name: string): string => name.slice(prefixes.find((prefix) => name.startsWith(prefix))?.length ?? 0)
+  const prefixes = prefixesOf(identity)
+  const bare = (name: string): string => unprefixed(name, prefixes)
   const bareActor = ({ subject, actor, ...more }: Actor): Actor => ({
     ...more,
     subject: bare(subject),

@@ -54,7 +54,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
     record,
     onFault,
     onKeys,
-    agents: async ({ subject }) => (await agents.findActive(subject, Date.now() / 1000)) !== undefined,
+    agents: async (id) => (await agents.findActive(id, Date.now() / 1000)) !== undefined,
   })
 
   /** One token, or for a refresh token all that came of its exchange (RFC 7009, section 2.1). */

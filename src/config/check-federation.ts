@@ -35,10 +35,23 @@ export function checkFederation(draft: Draft, report: Report): void {
     }
     const template = parseSubjectTemplate(rule.subject)
     if ('message' in template) report([...path, 'subject'], template.message, { offset: template.offset })
-    else if (template.first.startsWith(operatorNamespace))
-      report([...path, 'subject'], `these could be operators ("${operatorNamespace}…"): expected another beginning`)
+    else {
+      const taken = othersSubjects(draft).find(([beginning]) => template.first.startsWith(beginning))
+      if (taken) report([...path, 'subject'], `these could be ${taken[1]} ("${taken[0]}…"): expected another beginning`)
+    }
   }
 }
+
+/** What subjects of others begin with, and who they are: a token with such a subject would never be issued. */
+const othersSubjects = ({ identity, sections }: Draft): readonly (readonly [beginning: string, whose: string])[] => [
+  [operatorNamespace, 'operators'],
+  [`spiffe://${sections.broker.trust_domain}/agent/`, 'agents of the broker'],
+  ...identity.flatMap((entry) =>
+    entry && 'subject_namespace' in entry && entry.subject_namespace
+      ? [[entry.subject_namespace, `subjects of the validator "${entry.name}"`] as const]
+      : [],
+  ),
+]
 
 /** Whose tokens they are: `iss`, or for a JWT-SVID the trust domain. */
 function checkWhose({ issuer, trust_domain, jwks, when }: FederationSettings, path: Path, draft: Draft, report: Report): void {

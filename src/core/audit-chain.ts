@@ -46,12 +46,21 @@ export function canonical(value: Json | undefined): string {
 }
 
 function membersOf(object: Readonly<Record<string, Json | undefined>>): string[] {
+  const names = Object.keys(object)
+  if (!names.every((name) => name.isWellFormed())) return wellFormed(object).map(([name, value]) => `${quoted(name)}:${canonical(value)}`)
   const members: string[] = []
-  for (const name of Object.keys(object).sort()) {
+  for (const name of names.sort()) {
     const value = object[name]
     if (value !== undefined) members.push(`${quoted(name)}:${canonical(value)}`)
   }
   return members
+}
+
+/** Names as they will be read: they sort as that, and of those that become the same the last one counts. */
+function wellFormed(object: Readonly<Record<string, Json | undefined>>): [string, Json][] {
+  const members = new Map<string, Json>()
+  for (const [name, value] of Object.entries(object)) if (value !== undefined) members.set(name.toWellFormed(), value)
+  return [...members].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 /**

@@ -69,7 +69,8 @@ export function createCut(): Cut {
     until: () => until,
     checkpoint: (before, { realm, log }, now) => {
       const iat = Math.floor(now / 1000)
-      const newest = secondsOf(until)
+      // A clock that was ahead for a while must not make the others look as if they had rested.
+      const newest = Math.min(secondsOf(until), iat)
       // A chain that has rested so long does not go on, and whatever named it has been removed with it: it need not be remembered.
       const over = ({ at, cut }: CutChain): boolean => newest > at + 2 * chainRest && newest > cut + settled
       const kept = (before?.chains ?? []).filter((chain) => !chains.has(chain.boot) && !over(chain))

@@ -38,7 +38,10 @@ export interface AuditRange {
 export interface AuditSink {
   /** Queued, in state within 1 s. */
   readonly append: (event: AuditEvent) => void
-  /** Resolves when the event is durable: for what a caller is told has happened. @throws {Unavailable} */
+  /**
+   * Resolves when the event is durable: for what a caller is told has happened. What it tells of has been done already: where it
+   * cannot be written now, its caller is not told, and it stays queued. @throws {Unavailable}
+   */
   readonly commit: (event: AuditEvent) => Promise<void>
   /**
    * The newest events of both logs by their time, newest last: each once, without its link, and without those that the trail
@@ -60,7 +63,7 @@ export interface AuditReader {
 export interface AuditLog extends AuditSink, AuditReader {
   /** The last durable link of each chain that this handle writes; none of a log that it has written nothing to. */
   readonly heads: () => readonly AuditHead[]
-  /** As `commit`, to the log that is named: for what the trail writes of itself. @throws {Unavailable} */
+  /** To the log that is named, durable when it resolves, now or never: for what the trail writes of itself. @throws {Unavailable} */
   readonly commitTo: (log: AuditLogName, event: AuditEvent) => Promise<void>
   /**
    * Removes the oldest lines of a log, up to this one. Only after a checkpoint that says so (audit-checkpoint.ts).

@@ -33,11 +33,13 @@ export class TrailProblems {
   /** Those there was no room for. */
   more = 0
 
-  /** @returns its number, for `blame` */
+  /** @returns its number, for `blame`; -1 where there was no room for it */
   add(fault: TrailFault, at: LineAt | undefined, boot: string | undefined, seq: number | undefined, expected: string): number {
-    if (this.#found.length >= mostProblems) this.more++
-    else this.#found.push({ fault, log: at?.log, line: at?.line ?? 0, boot, seq, id: at?.id, expected })
-    return this.#found.length - 1
+    if (this.#found.length >= mostProblems) {
+      this.more++
+      return -1
+    }
+    return this.#found.push({ fault, log: at?.log, line: at?.line ?? 0, boot, seq, id: at?.id, expected }) - 1
   }
 
   /** Another line turned out to be the one. */

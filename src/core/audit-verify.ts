@@ -1,6 +1,6 @@
 import { noHash, type SealedEvent, seal } from './audit-chain.ts'
 import { readCheckpoint, signatureOf } from './audit-checkpoint.ts'
-import type { AuditHead, AuditLogName } from './audit-log.ts'
+import { type AuditHead, type AuditLogName, auditLogs } from './audit-log.ts'
 import { ChainPlaces } from './audit-places.ts'
 import { type LinkReference, readStarted } from './audit-started.ts'
 import { type LineAt, linksOf, type TrailProblem, TrailProblems } from './audit-trail-problem.ts'
@@ -48,6 +48,8 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
   const lines = { events: 0, decisions: 0 }
   const unchained = { events: 0, decisions: 0 }
   const begun = { events: false, decisions: false }
+  /** Whether there is a line whose text was changed and that may have been the first of the log's first chain. */
+  const doubtful = { events: false, decisions: false }
   let realm: string | undefined
   /** Links that were named before they were seen. */
   const references: { readonly at: LineAt; readonly boot: string; readonly reference: LinkReference }[] = []
@@ -70,6 +72,7 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
     if (!event || !link) {
       const { boot, seq } = link ?? { boot: undefined, seq: undefined }
       problems.add('changed', at, boot, seq, event ? 'a chain of boot, hash, log, prev and seq' : 'the JSON of an event')
+      doubtful[log] = true
       if (link) places.place(link, at, link.hash)
       return
     }
@@ -80,6 +83,7 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
       const other = `an event whose hash is ${hash}; what is there has ${sealed.hash}`
       problems.add('changed', at, boot, seq, sealed.hash === hash ? 'the canonical form (RFC 8785) of what it says' : other)
       places.place(link, at, sealed.hash)
+      doubtful[log] ||= seq === 1
       return
     }
     if (chain.log !== log) {
@@ -114,6 +118,7 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
   const believed = () => {
     const cut = new Map<string, LinkReference>()
     const linkless = { events: 0, decisions: 0 }
+    const shortened = new Set<AuditLogName>()
     const newest = new Map(checkpoints.map((each) => [each.at.log, each]))
     let unseen = false
     for (const each of checkpoints) {
@@ -131,16 +136,17 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
         if (each === newest.get(at.log)) wrong('a signature by one of the keys given, for this is the newest checkpoint')
       } else {
         unseen ||= verdict === undefined
+        shortened.add(at.log)
         linkless[at.log] = Math.max(linkless[at.log], checkpoint.unchained)
         for (const chain of checkpoint.chains) if (chain.seq > (cut.get(chain.boot)?.seq ?? 0)) cut.set(chain.boot, chain)
       }
     }
     if (unseen) notes.push('the signatures of checkpoints were not looked at: no keys were given')
-    return { cut, linkless }
+    return { cut, linkless, shortened }
   }
 
   const finish = (): VerificationResult => {
-    const { cut, linkless } = believed()
+    const { cut, linkless, shortened } = believed()
     places.finish(cut)
     const look = (reference: LinkReference, at: LineAt | undefined, who: string): void => {
       const { boot, seq, hash } = reference
@@ -167,6 +173,22 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
       if (seen <= before && seen + removed >= before) continue
       const expected = `${before} lines without a link before the first chain; there are ${seen}`
       problems.add(seen > before ? 'inserted' : 'removed', at, boot, 1, expected)
+    }
+    for (const log of auditLogs) {
+      const count = unchained[log]
+      if (count === 0) continue
+      const [lines, were] = count === 1 ? ['line', 'is'] : ['lines', 'are']
+      const whether = count === 1 ? 'it was' : 'they were'
+      notes.push(`${count} ${lines} of ${log} ${were} from before the chain: nothing shows whether ${whether} changed`)
+      // What was removed is the oldest: where the first chain has lost its beginning, nothing from before it can be left.
+      if (begun[log] && shortened.has(log) && !doubtful[log] && !firsts.some(({ at }) => at.log === log))
+        problems.add(
+          'inserted',
+          { log, line: 1, id: undefined },
+          undefined,
+          undefined,
+          'a link (chain): what was before the chain has been removed',
+        )
     }
     return { problems: problems.list(), more: problems.more, notes, lines, heads: places.heads() }
   }

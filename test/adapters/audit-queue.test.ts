@@ -64,15 +64,40 @@ describe('audit queue', () => {
     await queue.close()
   })
 
-  it('refuses a commit that cannot be written, drops its event, and keeps the others for later', async () => {
+  it('refuses a commit that cannot be written now, and keeps its event: what it tells of has been done', async () => {
     const { queue, state, ids } = setUp()
     state.failing = true
-    queue.append(event('kept'))
-    await rejects(queue.commit(event('refused')), Unavailable)
+    queue.append(event('1'))
+    await rejects(queue.commit(event('2')), Unavailable)
+    queue.append(event('3'))
+    state.failing = false
+    await until('the retry', () => ids().length === 3, 500)
+    deepEqual(ids(), ['1', '2', '3'])
+    await queue.close()
+  })
+
+  it('forgets what is only to be written now', async () => {
+    const { queue, state, ids } = setUp()
+    state.failing = true
+    queue.append(event('1'))
+    await rejects(queue.commit(event('2'), 'or never'), Unavailable)
     state.failing = false
     await until('the retry', () => ids().length === 1, 500)
-    deepEqual(ids(), ['kept'])
     await queue.close()
+    deepEqual(ids(), ['1'])
+  })
+
+  it('counts the commits that it has no room for', async () => {
+    const { queue, state, written } = setUp(2)
+    state.failing = true
+    for (const id of ['1', '2']) await rejects(queue.commit(event(id)), Unavailable)
+    await rejects(queue.commit(event('3')), Unavailable)
+    state.failing = false
+    await queue.close()
+    deepEqual(
+      written.map(({ id, reason, detail }) => (reason === 'audit_overflow' ? detail : id)),
+      ['1', '2', { aggregate: true, dropped: 1 }],
+    )
   })
 
   it('counts what it has no room for, and tells it once', async () => {
@@ -80,7 +105,7 @@ describe('audit queue', () => {
     state.failing = true
     for (const id of ['1', '2', '3', '4', '5']) queue.append(event(id))
     await rejects(queue.commit(event('6')), Unavailable)
-    equal(queue.dropped(), 2)
+    equal(queue.dropped(), 3)
     state.failing = false
     await queue.flush()
     queue.append(event('7'))
@@ -90,7 +115,7 @@ describe('audit queue', () => {
       written.map(({ id, reason }) => reason ?? id),
       ['1', '2', '3', 'audit_overflow', '7'],
     )
-    deepEqual(aggregate?.detail, { aggregate: true, dropped: 2 })
+    deepEqual(aggregate?.detail, { aggregate: true, dropped: 3 })
     equal(queue.dropped(), 0)
   })
 

@@ -211,6 +211,34 @@ describe('retention of the audit trail', () => {
     equal(await retention.run(), 0)
   })
 
+  it('goes on in one turn until nothing is over, for as long as a turn may take', async () => {
+    const all = 350_000
+    const text = seal(event(now, 'decision'), { boot: 'b', log: 'decisions', prev: '0'.repeat(64), seq: 1 }).text
+    let [first, checkpoints] = [0, 0]
+    const audit: AuditRetentionOptions['audit'] = {
+      read: async (log, { limit, after, newestFirst }) => {
+        if (log === 'events' || newestFirst) return []
+        const from = after === undefined ? first : Number(after) + 1
+        return Array.from({ length: Math.min(limit, all - from) }, (_, n) => ({ cursor: String(from + n), text }))
+      },
+      size: async () => all - first,
+      cut: async (_log, upTo) => {
+        first = Number(upTo) + 1
+        now += pause
+      },
+      commitTo: async () => void checkpoints++,
+    }
+    let pause = 0
+    const kept: AuditRetentionOptions['kept'] = (log) => (log === 'decisions' ? { lines: 50_000 } : {})
+    equal(await start({ audit, kept }).run(), 300_000)
+    deepEqual([all - first, checkpoints], [50_000, 3])
+    // Somebody else's turn comes: what is left is for the next.
+    first = 0
+    pause = 150
+    const slowly = await start({ audit, kept }).run()
+    ok(slowly > 100_000 && slowly < 300_000, String(slowly))
+  })
+
   it('does not stop at a line that says no time', async () => {
     await fill(20)
     const { lines } = store.realm('default').audit.events
@@ -255,6 +283,42 @@ describe('checkpoints', () => {
         .chains.map(({ boot }) => boot)
     deepEqual(boots(at + chainRest), ['a', 'b'])
     deepEqual(boots(at + 2 * chainRest + 1), ['b'])
+    // Written by a clock that was years ahead: the other chain goes on today.
+    const ahead = cut('b', at + 1000 * chainRest).checkpoint(first, place, (at + 60) * 1000)
+    deepEqual(
+      ahead.chains.map(({ boot }) => boot),
+      ['a', 'b'],
+    )
+  })
+})
+
+describe('the first chains of a log with old lines', () => {
+  it('count those alone, though another begins at the same time', async () => {
+    const { createAuditState } = await import('../../src/adapters/audit-state.ts')
+    const { createMemoryAudit, memoryAudit } = await import('../../src/adapters/memory-audit.ts')
+    const kept = createMemoryAudit()
+    const store = memoryAudit(kept)
+    const old = Array.from({ length: 1500 }, (_, n) => ({ key: String(n), text: JSON.stringify(event(n)) }))
+    await store.write('events', old)
+    const quick = createAuditState({ realm: 'default', store })
+    let raced = false
+    const slow = createAuditState({
+      realm: 'default',
+      store: {
+        ...store,
+        size: async (log) => {
+          if (!raced) await quick.commit(event(1))
+          raced = true
+          return store.size(log)
+        },
+      },
+    })
+    await slow.commit(event(2))
+    ok(raced)
+    const { problems, lines } = await verifyTrail(slow)
+    deepEqual([problems, lines.events], [[], 1504])
+    await quick.close()
+    await slow.close()
   })
 })
 
@@ -289,15 +353,15 @@ describe('a trail whose state fails', () => {
     deepEqual(problems, [])
     deepEqual(
       heads.map(({ seq }) => seq),
-      [4, 3],
+      [4, 5],
     )
-    equal(lines.events, 7)
-    // The one that was appended was written twice, and is told once; the one whose writer was told of a failure may be there.
+    equal(lines.events, 9)
+    // What was tried again was written twice, and is told once; what was done before its writer was told of a failure is there.
     const tail = await audit.tail(10)
     equal(new Set(tail.map(({ id }) => id)).size, tail.length)
     deepEqual(
       tail.map(({ time }) => Date.parse(time) - at),
-      [0, 1, 2, 4],
+      [0, 1, 2, 3, 4],
     )
     equal(tail[2]?.id, lost.id)
     await audit.close()

@@ -108,7 +108,7 @@ describe('revocation list', () => {
     list.onRevoked((revocation) => heard.push(revocation))
     await list.revoke(entry({ target: 'mine' }))
     equal(list.check(principal({ tokenId: 'mine' }), nowMs), 'revoked')
-    deepEqual(heard, [entry({ target: 'mine', until: now + 660 })])
+    deepEqual(heard, [entry({ target: 'mine', until: now + 720 })])
     state.failing = true
     await rejects(list.revoke(entry({ target: 'lost' })), Unavailable)
     equal(list.check(principal({ tokenId: 'lost' }), nowMs), 'clear')
@@ -119,9 +119,10 @@ describe('revocation list', () => {
     const expiresAt = now + 300
     await list.revoke(entry({ target: 'ends', until: expiresAt }))
     equal(list.check(principal({ tokenId: 'ends', expiresAt }), (expiresAt + 60) * 1000), 'revoked')
+    // Whoever's clock is a minute ahead takes it out of state when it has passed, and another that starts then admits the token.
     deepEqual(
       stored.map(({ until }) => until),
-      [expiresAt + 60],
+      [expiresAt + 60 + 60],
     )
   })
 
@@ -373,7 +374,9 @@ describe('revocation list', () => {
   it('holds a million revocations: its memory, its turns, and the cost of a check', function () {
     this.timeout(60_000)
     const script = fileURLToPath(new URL('revocation-million.ts', import.meta.url))
-    const { stdout, stderr, status } = spawnSync(process.execPath, [script], { encoding: 'utf8' })
+    // Counting what runs would be measured with it.
+    const { NODE_V8_COVERAGE: _, ...env } = process.env
+    const { stdout, stderr, status } = spawnSync(process.execPath, [script], { encoding: 'utf8', env })
     equal(status, 0, stderr)
     const told = JSON.parse(stdout) as Million
     const { ns } = told

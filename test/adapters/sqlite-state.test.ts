@@ -263,7 +263,7 @@ describe('state in a SQLite file', () => {
     other.close()
     deepEqual(
       (await state.audit.tail(10)).map(({ id }) => id),
-      ['appended'],
+      ['appended', 'committed'],
     )
     equal(state.fault(), undefined)
   })

@@ -183,6 +183,35 @@ export function recordsContract(open: (realm: string) => Promise<State>): void {
     ok(found.every(({ id }) => /^(?:stay|go|new)-/.test(id)))
   }).timeout(60_000)
 
+  it('lets others have their turn between the pages of a list, and between those that are swept', async () => {
+    const { records } = await open('rec-turns')
+    for (let i = 0; i < 60; i++) ok(await records.write('agent', { id: `t${i}`, value: {}, until: 1 }, undefined))
+    let turns = 0
+    let over = false
+    const turn = () => {
+      turns += 1
+      if (!over) setImmediate(turn)
+    }
+    setImmediate(turn)
+    try {
+      const { pages } = await all(records, 'agent', 10)
+      // A small list may come in one piece.
+      ok(turns >= pages - 1, `${turns} turns, ${pages} pages`)
+      turns = 0
+      let swept = 0
+      for (;;) {
+        const found = await records.expired('agent', 2, 10)
+        if (found.length === 0) break
+        swept += 1
+        for (const { id, revision } of found) await records.remove('agent', id, revision)
+      }
+      equal(swept, 6)
+      ok(turns >= swept, `${turns} turns, ${swept} pages`)
+    } finally {
+      over = true
+    }
+  })
+
   it('tells those that have passed, and no others, a part at a time', async () => {
     const { records } = await open('rec-expired')
     const now = 1_800_000_000

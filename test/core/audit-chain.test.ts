@@ -48,6 +48,9 @@ describe('the audit chain', () => {
     )
     equal(canonical({ b: undefined, a: -0 } as never), '{"a":0}')
     equal(canonical('\ud800'), '"\ufffd"')
+    // Names too, and they sort as what they become; of two that become one the last counts, as for a parser.
+    equal(canonical({ '\ud800': 1, '\ue000': 2 }), '{"\ue000":2,"\ufffd":1}')
+    equal(canonical({ '\ud800': 1, '\udc00': 2 }), '{"\ufffd":2}')
   })
 
   it('stores an event in canonical form, with a hash that anybody can recompute', () => {

@@ -1,8 +1,10 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { createMemoryStore, openMemoryState } from '../../src/adapters/memory-state.ts'
 import { type SealedEvent, seal } from '../../src/core/audit-chain.ts'
+import { createCut } from '../../src/core/audit-checkpoint.ts'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
 import type { TrailFault } from '../../src/core/audit-trail-problem.ts'
+import type { JsonObject } from '../../src/core/json.ts'
 import { linesOf, verifyLines } from '../support/audit.ts'
 
 const event = (n: number): AuditEvent => ({
@@ -321,5 +323,46 @@ describe('verification of the audit trail', () => {
         ['inserted', 5],
       ],
     )
+  })
+
+  it('says how many lines are from before the chain, for nothing vouches for them', () => {
+    const old = JSON.stringify(event(1))
+    const { problems, notes } = verifyLines({ events: [old, old], decisions: [old] })
+    deepEqual(problems, [])
+    deepEqual(notes, [
+      '2 lines of events are from before the chain: nothing shows whether they were changed',
+      '1 line of decisions is from before the chain: nothing shows whether it was changed',
+    ])
+  })
+
+  it('finds a line without a link before a chain whose beginning was removed', async () => {
+    const store = createMemoryStore()
+    const old = Array.from({ length: 3 }, (_, n) => JSON.stringify(event(n)))
+    for (const [i, text] of old.entries()) store.realm('default').audit.events.lines.push({ cursor: String(i - 10), text })
+    const state = await openMemoryState({ realm: 'default', store })
+    for (let n = 4; n < 8; n++) await state.audit.commit(event(n))
+    const before = await linesOf(state.audit, 'events')
+    const cut = createCut()
+    for (const line of before.slice(0, 5)) cut.take(line)
+    const checkpoint = cut.checkpoint(undefined, { realm: 'default', log: 'events' }, 1_800_000_000_000) as unknown as JsonObject
+    await state.audit.commitTo('events', { ...event(9), type: 'audit_checkpoint', detail: { checkpoint } })
+    const all = await linesOf(state.audit, 'events')
+    await state.close()
+    const faults = (lines: readonly string[]) => verifyLines({ events: lines }).problems.map(({ fault, line }) => [fault, line])
+    // The removal may have been interrupted anywhere.
+    for (const removed of [0, 1, 3, 4, 5]) deepEqual(faults(all.slice(removed)), [], `${removed} removed`)
+    deepEqual(faults([old[0]!, ...all.slice(5)]), [['inserted', 1]])
+    deepEqual(faults([old[0]!, ...all.slice(4)]), [['inserted', 1]])
+    deepEqual(faults([...old, old[0]!, ...all.slice(4)]), [['inserted', 1]])
+  })
+
+  it('blames nobody else when there is no room for more problems', () => {
+    const many = lines.slice(0, 2).concat(Array.from({ length: 101 }, () => 'damaged'))
+    const [first, second] = [lines[2]!, lines[3]!]
+    const twin = rehashed(first, { target: 'other' })
+    const { problems, more } = verifyLines({ events: [...many, twin, first, second] })
+    equal(more, 2)
+    deepEqual(new Set(problems.map(({ fault }) => fault)), new Set(['changed']))
+    ok(problems.every(({ line }) => line <= 103))
   })
 })

@@ -1,7 +1,7 @@
 import type { OwnToken } from '../../core/issuer.ts'
 import type { ReplayStore, Revocation, RevocationCheck, Soon } from '../../core/ports.ts'
 import type { Issuance } from '../issuance.ts'
-import type { SubjectVerifier } from '../subject-token.ts'
+import type { SubjectVerifier, TokenSubject } from '../subject-token.ts'
 import type { ProofRules } from './proof.ts'
 import type { RefusalTrail } from './refusal.ts'
 
@@ -23,6 +23,8 @@ export interface GrantPolicy {
   readonly proofs: ProofRules
   /** Whether a subject is one that only tokens of our own may name: a client's id, an agent's. */
   readonly reserved: (subject: string) => Soon<boolean>
+  /** Whether what gave a subject is still part of the policy. */
+  readonly trusts: (by: TokenSubject['by']) => boolean
   /** Whether the client or the agent that a token of ours was issued to is still there. */
   readonly stands: (token: OwnToken) => Soon<boolean>
 }

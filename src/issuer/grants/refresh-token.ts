@@ -120,7 +120,8 @@ async function judge(request: GrantRequest, { issuer, policy, revoked, verify }:
   if (!said) return notValid('it is of another form')
   if (token.client !== client.id) return notValid('it was issued to another client')
 
-  const { edges, proofs, stands } = policy()
+  const { edges, proofs, stands, trusts } = policy()
+  if (!trusts(said.origin)) return notValid('the validator or rule that gave its subject is not in the policy any more')
   if (whoms(token, said).some((whom) => revoked(whom, now)))
     return refuse('invalid_grant', 'revoked', 'refresh_token is not valid', 'it, or whoever it names, has been revoked')
   if (said.origin.kind === 'own' && !(await stands({ ...token, subject: said.origin.rawSubject, client: said.origin.client })))

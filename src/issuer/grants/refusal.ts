@@ -70,7 +70,10 @@ export interface RefusalTrail {
 /** Values of a request as the trail keeps them. */
 const longest = 256
 const most = 8
-const short = (texts: readonly string[]): string[] => texts.slice(0, most).map((text) => text.slice(0, longest))
+/** A credential in the wrong parameter is none of the trail's business. */
+const looksLikeJwt = /^eyJ[\w-]*\./
+const short = (texts: readonly string[]): string[] =>
+  texts.slice(0, most).map((text) => (looksLikeJwt.test(text) ? '(a token)' : text.slice(0, longest)))
 
 /**
  * Answers by a grant's policy, and has each refusal in the audit trail before it is told. What it rejects with, it rejects with.

@@ -183,6 +183,7 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
     },
     reserved: (subject) => clients.has(subject) || subject.startsWith('spiffe://agents.local/agent/'),
     stands,
+    trusts: ({ name }) => name !== 'gone',
   }
   const kept = families({ records: state.records, revoke: list.revoke })
   const grants = createGrants({
