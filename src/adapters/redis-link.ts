@@ -19,6 +19,8 @@ export interface RedisLinkOptions {
   readonly restored: () => void
   /** Reads that every session begins with, so that those keys are tracked. */
   readonly prepare?: (redis: Redis) => Promise<unknown>
+  /** Asked as a session begins, and with each beat; throws where what this server says is not to be relied upon. */
+  readonly prove?: (redis: Redis) => Promise<unknown>
   readonly onFault?: ((fault: string | undefined) => void) | undefined
 }
 
@@ -92,6 +94,7 @@ export function createRedisLink(options: RedisLinkOptions): RedisLink {
         },
       })
       await options.prepare?.(opened.data)
+      await options.prove?.(opened.data)
       if (early !== undefined) throw early.error
     } catch (error) {
       opened?.close()
@@ -121,7 +124,7 @@ export function createRedisLink(options: RedisLinkOptions): RedisLink {
     if (beating === undefined) return
     const sent = performance.now()
     try {
-      await beating.beat()
+      await Promise.all([beating.beat(), options.prove?.(beating.data)])
     } catch (error) {
       if (session === beating) down(error)
       return

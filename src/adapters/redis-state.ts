@@ -12,6 +12,7 @@ import { createRedisLink } from './redis-link.ts'
 import { addressOf, type RedisPlace } from './redis-options.ts'
 import { redisRecords } from './redis-records.ts'
 import { redisReplays } from './redis-replays.ts'
+import { demandPrimary } from './redis-role.ts'
 import { redisRevocations } from './redis-revocations.ts'
 import { redisSecrets } from './redis-shared-secret.ts'
 import { checkRealm, StateRefused } from './state-refused.ts'
@@ -76,7 +77,7 @@ export async function openRedisState(options: RedisStateOptions): Promise<RedisS
   const track = () => link.run(touch).catch(() => {})
 
   const touch = (redis: Redis) => redis.exists(keysKey, revocationsKey, apiKeysKey)
-  const link = createRedisLink({ place, invalidated, restored, prepare: touch, onFault })
+  const link = createRedisLink({ place, invalidated, restored, prepare: touch, prove: demandPrimary, onFault })
   const labels = redisLabels(link, realm, (resource, id) => changes.tell({ kind: 'label', source: undefined, resource, id }))
   const revocations = redisRevocations(link, revocationsKey, undefined, (fault) => onFault?.(link.fault() ?? fault))
   const apiKeys = redisApiKeys(link, apiKeysKey, `${apiKeysKey}:used`)

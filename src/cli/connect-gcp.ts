@@ -1,9 +1,8 @@
-import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { systemCode } from '../core/system-code.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { type CommonOptions, withCommon } from './policy.ts'
+import { writePrivate } from './private-file.ts'
 
 /** What a credential file is made of. */
 export interface GcpOptions {
@@ -80,7 +79,7 @@ export function connectGcp(connect: Command, io: Io): void {
     if (faults.length > 0) throw new CommandFailed(2, ...faults)
     // The libraries would take a relative one from wherever they run.
     const credentials = gcpCredentials({ ...options, tokenFile: resolve(options.tokenFile) })
-    write(options.out, `${JSON.stringify(credentials, undefined, 2)}\n`, options.force ?? false)
+    writePrivate(options.out, `${JSON.stringify(credentials, undefined, 2)}\n`, options.force ?? false)
     const audience = gcpAudience(options)
     if (options.json) printJson(io, { file: options.out, audience, credentials })
     else
@@ -88,16 +87,4 @@ export function connectGcp(connect: Command, io: Io): void {
         `wrote ${options.out}: point GOOGLE_APPLICATION_CREDENTIALS at it\ntokens in ${resolve(options.tokenFile)} need the audience ${audience}\n`,
       )
   })
-}
-
-function write(file: string, text: string, force: boolean): void {
-  try {
-    writeFileSync(file, text, { mode: 0o600, flag: force ? 'w' : 'wx' })
-  } catch (cause) {
-    const code = systemCode(cause)
-    throw new CommandFailed(
-      1,
-      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code})`,
-    )
-  }
 }

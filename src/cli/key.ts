@@ -1,30 +1,16 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { isJsonObject, type JsonObject } from '../core/json.ts'
-import { systemCode } from '../core/system-code.ts'
 import { type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
 import { type CommonOptions, withCommon } from './policy.ts'
+import { writePrivate } from './private-file.ts'
 import { table } from './table.ts'
 
 interface GenerateOptions extends CommonOptions {
   readonly encryption?: boolean
   readonly out?: string
   readonly force?: boolean
-}
-
-/** Writes what is secret for its owner alone, and never over something that is there. */
-function writePrivate(file: string, text: string, force: boolean): void {
-  try {
-    writeFileSync(file, text, { mode: 0o600, flag: force ? 'w' : 'wx' })
-  } catch (cause) {
-    const code = systemCode(cause)
-    throw new CommandFailed(
-      1,
-      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code})`,
-    )
-  }
 }
 
 function printKeys(io: Io, options: AdminOptions, answer: JsonObject): void {

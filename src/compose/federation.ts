@@ -3,6 +3,7 @@ import { type Jwks, type JwksCondition, openJwks } from '../adapters/jwks.ts'
 import { openJwksFile } from '../adapters/jwks-file.ts'
 import { type CompiledFederation, compileFederation } from '../config/compile-federation.ts'
 import type { Settings } from '../config/schema.ts'
+import { parseSubjectTemplate } from '../config/subject-template.ts'
 import { type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
 import { operatorNamespace } from '../core/management-plane.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
@@ -32,6 +33,13 @@ export const subjectGivers = ({
     'subject_namespace' in entry && entry.subject_namespace ? [{ name: entry.name, subjects: entry.subject_namespace }] : [],
   ),
 ]
+
+/** The same of federation rules, as far as their templates say: there the token of a validator would be taken for a workload's. */
+export const swappedSubjects = ({ issuer }: Pick<Settings, 'issuer'>): ReturnType<typeof subjectGivers> =>
+  issuer.federation.flatMap(({ name, subject }) => {
+    const template = parseSubjectTemplate(subject)
+    return 'first' in template && template.first !== '' ? [{ name, subjects: template.first }] : []
+  })
 
 /** What the subjects of agents begin with, also while the broker is off: their tokens go on. */
 export const agentSubjects = ({ broker }: Pick<Settings, 'broker'>): string => `spiffe://${broker.trust_domain}/agent/`

@@ -21,7 +21,7 @@ import type { Grants } from '../issuer/grants.ts'
 import type { Issuance, RecordAct } from '../issuer/issuance.ts'
 import { ownTokens } from '../issuer/own-token.ts'
 import type { TokenSubject } from '../issuer/subject-token.ts'
-import { agentSubjects, composeFederation, subjectGivers } from './federation.ts'
+import { agentSubjects, composeFederation, subjectGivers, swappedSubjects } from './federation.ts'
 import { composeClients } from './grant-clients.ts'
 import type { IssuerParts } from './issuer.ts'
 import { composeOidc } from './oidc.ts'
@@ -126,7 +126,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     const exchanges = needs.apps !== undefined || [...found.values()].some(({ exchange }) => exchange)
     const { algorithms, max_age: maxAgeMs, nonce } = settings.dpop
     const { realm } = settings
-    const givers = subjectGivers(settings)
+    const givers = [...subjectGivers(settings), ...swappedSubjects(settings)]
     // Asked for now, so that it is there when the first proof comes.
     if (nonce === 'required' && exchanges) nonces.of(realm, maxAgeMs)
     const federation = composeFederation(settings, { jwks, onKeys: needs.onKeys })

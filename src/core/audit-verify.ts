@@ -162,7 +162,11 @@ export function createVerification({ judge, anchors = [] }: VerificationOptions 
       } else {
         const last = Math.max(chain?.last ?? 0, end?.seq ?? 0)
         const from = last < seq ? last + 1 : seq
-        problems.add('truncated', at, boot, from, `${linksOf(from, seq)} of ${boot}, for ${who} names ${link}`)
+        const missing = `${linksOf(from, seq)} of ${boot}, for ${who} names ${link}`
+        // Checkpoints forget chains that ended long ago: whether the anchor is as old only its keeper knows.
+        const old =
+          !at && last === 0 && shortened.size > 0 ? '; or it is an anchor from before what is kept, which shows nothing any more' : ''
+        problems.add('truncated', at, boot, from, missing + old)
       }
     }
     for (const { at, boot, reference } of references) look(reference, at, `the chain ${boot}`)

@@ -203,8 +203,31 @@ describe('Redis that fails', function () {
     await client.replicaof('127.0.0.1', 1)
     await rejects(
       state.labels.write('sandbox', 's', owned('alice')),
-      (error: Unavailable) => error instanceof Unavailable && /READONLY/.test(error.message),
+      (error: Unavailable) => error instanceof Unavailable && /READONLY|replica/.test(error.message),
     )
+  })
+
+  it('hears nothing from a replica, whose primary may know of more', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const { state } = await open(redis.port)
+    const list = await openRevocationList({ store: state.revocations, feed: state.feed, maxStalenessMs: 1000 })
+    const check = () => list.check({ subject: 'alice', issuedAt: 0 }, Date.now())
+    try {
+      await state.revocations.append({ level: 'subject', target: 'bob', at: 1, until: 99_999_999_999 })
+      equal(check(), 'clear')
+      // A failover made another the primary, and this one has lost it: what is revoked there does not come here.
+      await client.replicaof('127.0.0.1', 1)
+      await until('the distrust', () => check() === 'unavailable', 3000)
+      match(state.fault() ?? '', /is a replica/)
+      const { state: late } = await open(redis.port)
+      match(late.fault() ?? '', /is a replica/)
+      await client.replicaof('NO', 'ONE')
+      await until('the trust', () => check() === 'clear', 3000)
+      await until('the trust of the other', () => late.fault() === undefined, 3000)
+    } finally {
+      list.close()
+    }
   })
 
   it('refuses a url that is none, without repeating it', async () => {

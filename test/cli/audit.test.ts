@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { freePorts } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
+import { until } from '../support/until.ts'
 import { cli, type Ran } from './captured.ts'
 
 interface Verdict {
@@ -135,5 +136,22 @@ describe('postern audit', function () {
     database.prepare("DELETE FROM audit WHERE event LIKE '%sandbox:s2%'").run()
     database.close()
     equal((await verdict()).told.problems[0]?.fault, 'removed')
+  })
+
+  it('tells of an act whose caller was told 503, once state takes it: it has been done', async () => {
+    const database = new DatabaseSync(folder.file('postern.db'))
+    database.exec(`CREATE TRIGGER refused BEFORE INSERT ON audit WHEN NEW.event LIKE '%agent:late%' BEGIN SELECT RAISE(ABORT, 'no'); END`)
+    const { code, err } = await cli(['revoke', 'subject', 'agent:late', ...at])
+    equal(code, 1)
+    match(err, /503|unavailable/i)
+    const events = async () =>
+      (JSON.parse((await run('events', '--agent-id', 'agent:late', '--json')).out) as { events: { type: string }[] }).events
+    database.exec('DROP TRIGGER refused')
+    database.close()
+    await until('the event', async () => (await events()).length > 0, 5000)
+    deepEqual(
+      (await events()).map(({ type }) => type),
+      ['token_revoked'],
+    )
   })
 })

@@ -4,8 +4,9 @@ import { request } from 'node:https'
 import { testCertificates } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { type Program, startProgram } from '../../support/program.ts'
-import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts'
+import type { TemporaryFolder } from '../../support/temporary-folder.ts'
 import { until } from '../../support/until.ts'
+import { startTogether } from './together.ts'
 
 export interface RunningKubernetes {
   /** Of the API server, and the `iss` of its tokens. */
@@ -29,19 +30,7 @@ export async function startKubernetes(): Promise<RunningKubernetes> {
   const { POSTERN_TEST_KUBERNETES: apiServer, POSTERN_TEST_ETCD: etcd } = process.env
   if (apiServer === undefined || etcd === undefined)
     throw new Error('POSTERN_TEST_KUBERNETES and POSTERN_TEST_ETCD are not set: run these tests with `npm test -- federation`')
-  const folder = temporaryFolder('kubernetes')
-  const running: Program[] = []
-  const stop = async (): Promise<void> => {
-    for (const program of running.reverse()) await program.stop()
-    folder.remove()
-  }
-  try {
-    return { ...(await start(apiServer, etcd, folder, running)), stop }
-  } catch (error) {
-    const said = running.map(({ stdout, stderr }) => [...stdout, ...stderr].slice(-15).join('\n')).join('\n')
-    await stop()
-    throw new Error(`Kubernetes did not start:\n${said}`, { cause: error })
-  }
+  return startTogether('Kubernetes', (folder, running) => start(apiServer, etcd, folder, running))
 }
 
 async function start(

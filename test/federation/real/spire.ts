@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../../support/free-port.ts'
 import { type Program, startProgram } from '../../support/program.ts'
-import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts'
+import type { TemporaryFolder } from '../../support/temporary-folder.ts'
 import { until } from '../../support/until.ts'
+import { startTogether } from './together.ts'
 
 const execute = promisify(execFile)
 
@@ -28,19 +29,7 @@ export interface RunningSpire {
 export async function startSpire(trustDomain: string): Promise<RunningSpire> {
   const programs = process.env['POSTERN_TEST_SPIRE']
   if (programs === undefined) throw new Error('POSTERN_TEST_SPIRE is not set: run these tests with `npm test -- federation`')
-  const folder = temporaryFolder('spire')
-  const running: Program[] = []
-  const stop = async (): Promise<void> => {
-    for (const program of running.reverse()) await program.stop()
-    folder.remove()
-  }
-  try {
-    return { ...(await start(trustDomain, programs, folder, running)), stop }
-  } catch (error) {
-    const said = running.map(({ stdout, stderr }) => [...stdout, ...stderr].slice(-15).join('\n')).join('\n')
-    await stop()
-    throw new Error(`SPIRE did not start:\n${said}`, { cause: error })
-  }
+  return startTogether('SPIRE', (folder, running) => start(trustDomain, programs, folder, running))
 }
 
 async function start(

@@ -36,6 +36,16 @@ describe('nobody takes another name by an exchange', function () {
     assert.equal((await swapped({ sub: 'build-7' })).status, 200)
   })
 
+  it('not that of a workload that swaps its token', async () => {
+    const job = (await swapped({ sub: 'repo', aud: 'sts' }, { audience: 'postern' })).json.access_token
+    assert.equal(await world.check('/any', job), 'ok')
+    for (const audience of ['api', 'postern']) refused(await world.exchange('backend', await user({ sub: 'job:repo' }), { audience }))
+    const acting = { actor_token: await user({ sub: 'job:repo' }), actor_token_type: accessToken }
+    refused(await world.exchange('backend', await user(), { audience: 'postern', ...acting }))
+    const bob = await world.staff.mint({ sub: 'job:repo', aud: 'app', roles: ['reader'] })
+    assert.equal((await world.exchange('backend', bob, { audience: 'api' })).status, 200)
+  })
+
   it('not as an actor', async () => {
     const { id } = await agentOf(world.broker, await world.broker.login())
     for (const sub of ['narrow', id, 'staff:bob', 'own:narrow']) {
