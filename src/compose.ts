@@ -33,6 +33,7 @@ import { faultText } from './config/faults.ts'
 import { readPolicy } from './config/read.ts'
 import { watchPolicy } from './config/watch.ts'
 import { StartRefused } from './core/start-refused.ts'
+import { recordingActs } from './issuer/issuance.ts'
 import type { Fetch } from './wire/http-listener.ts'
 
 export const version: string = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
@@ -230,7 +231,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     log.info({ version, realm: settings.realm, revision: read.loaded.revision, ...doors.addresses }, link ? 'worker serving' : 'serving')
     if (broker && issuer) {
       const print = (text: string): void => void process.stdout.write(text)
-      await printSeedTokens({ settings, broker: broker.port, issuer, print }).catch(onFault('broker'))
+      const record = recordingActs({ audit: trail, newId, realm: settings.realm, clock: Date.now })
+      await printSeedTokens({ settings, broker: broker.port, issuer, record, print }).catch(onFault('broker'))
     }
     const reload = (): void => {
       watch.now()

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
-import { open, rename, rm, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isJsonObject } from '../core/json.ts'
@@ -83,6 +83,17 @@ async function write(path: string, keys: readonly StoredKey[]): Promise<void> {
   }
 }
 
+const freshName = /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** Removes what a process left that was killed while it wrote: private keys, which nobody would rotate away. */
+async function forgetUnfinished(path: string): Promise<void> {
+  const [folder, name] = [dirname(path), basename(path)]
+  // Where it cannot be listed or removed from, writing will say so.
+  const found = await readdir(folder).catch(() => [])
+  const left = found.filter((each) => each.startsWith(name) && freshName.test(each.slice(name.length)))
+  await Promise.all(left.map((each) => rm(join(folder, each), { force: true }).catch(() => {})))
+}
+
 /**
  * Runs while no other process does: an exclusive transaction of an empty SQLite file holds the lock of the operating system,
  * which ends with the process however that ends.
@@ -127,7 +138,10 @@ export async function openKeyFile(path: string, lookMs = lookEveryMs): Promise<K
   } catch (cause) {
     throw new KeyFileRefused(`key file ${path}: its folder cannot be made (${systemCode(cause)})`)
   }
-  await alone(path, () => read(path))
+  await alone(path, async () => {
+    await forgetUnfinished(path)
+    await read(path)
+  })
   const changes = createChanges()
 
   /** Who asks later learns that state cannot be had, whatever the reason. */

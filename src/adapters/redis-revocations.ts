@@ -24,15 +24,23 @@ function toStored([, fields]: Entry) {
 /** In place of an id: whatever is newest. */
 const end = '+'
 
-/** What a cursor says. */
-interface Reached {
-  /** Of the entry that was read last … */
+/** An entry that was read. */
+interface Mark {
   readonly id: string
-  /** … and what it says. */
+  /** What it says. */
   readonly told: string
+}
+
+/** What a cursor says. */
+interface Reached extends Mark {
   /** The entry up to which this reading goes. */
   readonly goal: string
+  /** One at or before it that will be there for long: the newest may have ended in a minute. Absent: there was none yet. */
+  readonly anchor?: Mark & { readonly until: number }
 }
+
+/** Seconds: to last longer is no better. */
+const lastsLong = 30 * 86_400
 
 /** Tells an entry from another of the same id. */
 const spelled = ([, fields]: Entry): string => JSON.stringify(fields)
@@ -73,11 +81,18 @@ export function redisRevocations(
    * To read a million entries anew after each broken connection would take longer than checks may go without news.
    */
   async function startOf(cursor: string | undefined): Promise<Reached | undefined> {
-    const [, given, id, goal, told] = /^(\d+) (\S+) (\S+) (.*)$/s.exec(cursor ?? '') ?? []
-    if (id === undefined || goal === undefined || told === undefined) return undefined
-    if (given === String(epoch)) return { id, goal, told }
+    const [, given, text] = /^(\d+) \S+ (.+)$/s.exec(cursor ?? '') ?? []
+    if (text === undefined) return undefined
+    const reached = JSON.parse(text) as Reached
+    if (given === String(epoch)) return reached
+    if (await isThere(reached)) return { ...reached, goal: end }
+    const { anchor } = reached
+    return anchor && (await isThere(anchor)) ? { id: anchor.id, told: anchor.told, goal: end, anchor } : undefined
+  }
+
+  async function isThere({ id, told }: Mark): Promise<boolean> {
     const [entry] = (await link.run((redis) => redis.xrange(key, id, id))) as Entry[]
-    return entry !== undefined && spelled(entry) === told ? { id, goal: end, told } : undefined
+    return entry !== undefined && spelled(entry) === told
   }
 
   /** The newest entry: where a reading of several pages ends, so that it does end however fast others write. */
@@ -86,35 +101,47 @@ export function redisRevocations(
     return entry?.[0] ?? end
   }
 
-  async function page(after: string | undefined, goal = end) {
-    const start = after === undefined ? '-' : `(${after}`
+  async function page(from: Pick<Reached, 'id' | 'goal' | 'anchor'> | undefined) {
+    const start = from === undefined ? '-' : `(${from.id}`
+    const goal = from?.goal ?? end
     const found = (await link.run((redis) => redis.xrange(key, start, goal, 'COUNT', pageSize))) as Entry[]
     const now = Date.now() / 1000
     const entries: Revocation[] = []
     const expired: string[] = []
+    const lasts = (until: number) => Math.min(until - now, lastsLong)
+    let anchor = from?.anchor
+    let anchored: Entry | undefined
     for (const entry of found) {
       const stored = toStored(entry)
       if (stored === undefined) continue
       const revocation = readRevocation(stored, now)
       if (revocation === undefined) expired.push(entry[0])
-      else entries.push(revocation)
+      else {
+        entries.push(revocation)
+        // The newest of those that last about as long as any.
+        if (2 * lasts(revocation.until) >= lasts(anchor?.until ?? 0)) {
+          anchor = { id: entry[0], told: '', until: revocation.until }
+          anchored = entry
+        }
+      }
     }
+    if (anchor && anchored) anchor = { ...anchor, told: spelled(anchored) }
     // Best effort: what stays is come across again.
     if (expired.length > 0) link.run((redis) => redis.xdel(key, ...expired)).catch(() => {})
-    return { entries, last: found.at(-1), more: found.length === pageSize }
+    return { entries, last: found.at(-1), anchor, more: found.length === pageSize }
   }
 
   /** Reads everything, for nothing but what has expired. */
   async function sweep(): Promise<void> {
     let read = await page(undefined)
-    while (read.more) read = await page(read.last?.[0])
+    while (read.more && read.last) read = await page({ id: read.last[0], goal: end })
   }
 
   return {
     list: async (after) => {
       const begun = epoch
       const start = await startOf(after)
-      const { entries, last, more } = await page(start?.id, start?.goal).catch((error: unknown) => {
+      const { entries, last, anchor, more } = await page(start).catch((error: unknown) => {
         if (error instanceof UnknownLevel) failing(error.message)
         throw error
       })
@@ -124,9 +151,10 @@ export function redisRevocations(
         sweep().catch(() => {})
       }
       const goal = !more ? end : start === undefined || start.goal === end ? await newest() : start.goal
-      const reached = last === undefined ? start : { id: last[0], told: spelled(last) }
+      const mark = last === undefined ? start : { id: last[0], told: spelled(last) }
+      const reached: Reached | undefined = mark && { id: mark.id, told: mark.told, goal, ...(anchor && { anchor }) }
       // What was read while one session followed another may be of two streams.
-      const cursor = reached === undefined || epoch !== begun ? String(begun) : `${begun} ${reached.id} ${goal} ${reached.told}`
+      const cursor = reached === undefined || epoch !== begun ? String(begun) : `${begun} ${reached.id} ${JSON.stringify(reached)}`
       return { entries, cursor, more }
     },
     append: async (revocation) => {

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { isInstant } from '../core/api-key.ts'
-import type { ApiKeyRecord, ApiKeyStore } from '../core/ports.ts'
+import type { ApiKeyPage, ApiKeyRecord, ApiKeyStore } from '../core/ports.ts'
 import type { Write } from './sqlite-writes.ts'
 
 /** Keys read at a time, in the thread that checks. */
@@ -41,6 +41,11 @@ function toRecord(row: Record<string, unknown>): ApiKeyRecord {
   }
 }
 
+/** What is listed is read at once. */
+export interface SqliteApiKeys extends ApiKeyStore {
+  readonly list: (after?: string) => ApiKeyPage
+}
+
 export interface SqliteApiKeysNeeds {
   readonly database: DatabaseSync
   readonly realm: string
@@ -50,7 +55,7 @@ export interface SqliteApiKeysNeeds {
 }
 
 /** API keys in a state file: the tables `api_keys` and `api_keys_used`. */
-export function sqliteApiKeys({ database, realm, read, write }: SqliteApiKeysNeeds): ApiKeyStore {
+export function sqliteApiKeys({ database, realm, read, write }: SqliteApiKeysNeeds): SqliteApiKeys {
   const list = database.prepare('SELECT * FROM api_keys WHERE realm = ? AND seq > ? ORDER BY seq LIMIT ?')
   const used = database.prepare('SELECT id, at FROM api_keys_used WHERE realm = ? AND id IN (SELECT value FROM json_each(?))')
   return {

@@ -6,20 +6,30 @@ import { createChanges } from './changes.ts'
 export interface SqliteFeed extends ChangeFeed {
   /** Tells at once what was committed since. */
   readonly poll: () => void
+  /** Another number where the file was given an older content (restored from a backup): numbers of rows begin again there. */
+  readonly epoch: () => number
   readonly close: () => void
 }
 
 /** Milliseconds between polls: another process's write is told within this. */
 const pollMs = 200
+/** What is said of a file that is not found where it was. */
+export const elsewhere = 'it was moved, removed or replaced: put it back, or start again'
 /** More changes at once than this are told as "anything". */
 const mostChanges = 1000
 
 /**
  * Follows the table `changes`, which triggers fill. `PRAGMA data_version` says, without touching the disk, whether any
  * other connection has committed (https://sqlite.org/pragma.html#pragma_data_version); the writing thread is one as well.
+ * @param isThere whether the path still leads to the file that is open
  * @param failing told why the file cannot be read, and undefined once it can again
  */
-export function openSqliteFeed(database: DatabaseSync, realm: string, failing: (fault: string | undefined) => void): SqliteFeed {
+export function openSqliteFeed(
+  database: DatabaseSync,
+  realm: string,
+  isThere: () => boolean,
+  failing: (fault: string | undefined) => void,
+): SqliteFeed {
   const changes = createChanges()
   const dataVersion = database.prepare('PRAGMA data_version')
   const newest = database.prepare('SELECT coalesce(max(seq), 0) AS seq FROM changes')
@@ -27,19 +37,27 @@ export function openSqliteFeed(database: DatabaseSync, realm: string, failing: (
 
   const versionNow = () => Number(dataVersion.get()?.['data_version'])
   let version = versionNow()
-  let told = Number(newest.get()?.['seq'])
+  const newestNow = () => Number(newest.get()?.['seq'])
+  let told = newestNow()
   let heardAt = performance.now()
+  let epoch = 0
+
+  const tellAnew = (seq: number) => {
+    told = seq
+    changes.tellAll()
+  }
 
   const tellSince = () => {
     const rows = since.all(told)
     const first = rows[0]
-    if (first === undefined) return
-    // A gap: this process fell so far behind that the rows it had not read were trimmed.
-    if (rows.length > mostChanges || Number(first['seq']) !== told + 1) {
-      told = Number(newest.get()?.['seq'])
-      changes.tellAll()
-      return
+    if (first === undefined) {
+      const last = newestNow()
+      if (last >= told) return
+      epoch += 1
+      return tellAnew(last)
     }
+    // A gap: this process fell so far behind that the rows it had not read were trimmed.
+    if (rows.length > mostChanges || Number(first['seq']) !== told + 1) return tellAnew(newestNow())
     told = Number(rows.at(-1)?.['seq'])
     const kinds = new Set<'revocations' | 'keys' | 'api-keys'>()
     for (const row of rows) {
@@ -54,6 +72,8 @@ export function openSqliteFeed(database: DatabaseSync, realm: string, failing: (
   const poll = () => {
     if (!database.isOpen) return
     const now = performance.now()
+    // What others revoke from here on is in another file.
+    if (!isThere()) return failing(elsewhere)
     try {
       const current = versionNow()
       if (current !== version) {
@@ -79,6 +99,7 @@ export function openSqliteFeed(database: DatabaseSync, realm: string, failing: (
       return heardAt
     },
     poll,
+    epoch: () => epoch,
     close: () => clearInterval(timer),
   }
 }

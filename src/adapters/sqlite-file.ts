@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { systemCode } from '../core/system-code.ts'
@@ -207,5 +207,18 @@ export function openDatabase(path: string, timeout: number, looked = false): Dat
   } catch (error) {
     database?.close()
     throw error instanceof StateRefused ? error : refusal(path, error)
+  }
+}
+
+/** The file that a path leads to now: whether it still does. */
+export function sameFile(path: string): () => boolean {
+  const opened = statSync(path)
+  return () => {
+    try {
+      const { dev, ino } = statSync(path)
+      return dev === opened.dev && ino === opened.ino
+    } catch {
+      return false
+    }
   }
 }

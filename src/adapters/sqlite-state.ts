@@ -2,8 +2,8 @@ import { type LabelRecord, type Revocation, type State, Unavailable } from '../c
 import { createAuditState } from './audit-state.ts'
 import { sqliteApiKeys } from './sqlite-api-keys.ts'
 import { sqliteAudit } from './sqlite-audit.ts'
-import { openSqliteFeed } from './sqlite-feed.ts'
-import { openDatabase } from './sqlite-file.ts'
+import { elsewhere, openSqliteFeed } from './sqlite-feed.ts'
+import { openDatabase, sameFile } from './sqlite-file.ts'
 import { storedKey } from './sqlite-keys.ts'
 import { sqliteRecords } from './sqlite-records.ts'
 import { openSqliteWriter } from './sqlite-writer.ts'
@@ -48,6 +48,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
   const { path, realm, onFault, version } = options
   checkRealm(realm)
   const database = openDatabase(path, readTimeout)
+  const isThere = sameFile(path)
   const writer = openSqliteWriter(path, realm)
   const readLabels = database.prepare('SELECT labels FROM labels WHERE realm = ? AND resource = ? AND id = ?')
   const listRevocations = database.prepare(
@@ -78,9 +79,11 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     }
   }
 
-  const feed = openSqliteFeed(database, realm, (now) => failing('read', now && `state file ${path}: ${now}`))
+  const feed = openSqliteFeed(database, realm, isThere, (now) => failing('read', now && `state file ${path}: ${now}`))
   const write = async (asked: Write): Promise<boolean> => {
     try {
+      // What is written to a file that has no name is gone with the process, and a new one would hold nothing else.
+      if (!isThere()) throw new Unavailable(`state file ${path}: ${elsewhere}`)
       const result = await writer.run(asked)
       failing('write', undefined)
       return result
@@ -94,6 +97,16 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     }
   }
 
+  /** A log whose numbers mean nothing any more once the file has another content. */
+  const renumbered =
+    <Page extends { readonly cursor: string }>(list: (after?: string) => Page) =>
+    (after?: string): Page => {
+      const [epoch, cursor] = (after ?? '').split(' ')
+      const page = list(epoch === String(feed.epoch()) ? cursor : undefined)
+      return { ...page, cursor: `${feed.epoch()} ${page.cursor}` }
+    }
+
+  const apiKeys = sqliteApiKeys({ database, realm, read, write })
   const audit = createAuditState({ store: sqliteAudit({ database, realm, read, write }), realm, version })
 
   return {
@@ -107,7 +120,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
       remove: (resource, id) => write({ kind: 'remove', resource, id }),
     },
     revocations: {
-      list: (after = '0') => {
+      list: renumbered((after = '0') => {
         const rows = read(() => listRevocations.all(realm, Number(after), Date.now() / 1000, pageSize))
         try {
           const entries = rows.map(revocation).filter((entry) => entry !== undefined)
@@ -117,10 +130,10 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
           failing('revocations', error instanceof UnknownLevel ? error.message : 'a revocation cannot be read')
           throw error
         }
-      },
+      }),
       append: async (revocation) => void (await write({ kind: 'revoke', revocation })),
     },
-    apiKeys: sqliteApiKeys({ database, realm, read, write }),
+    apiKeys: { ...apiKeys, list: renumbered(apiKeys.list) },
     keys: {
       list: async () => read(() => listKeys.all(realm)).map(storedKey),
       replace: (seen, next) => write({ kind: 'replace', seen, next }),

@@ -4,12 +4,14 @@ import { openDatabase, sqliteCode } from './sqlite-file.ts'
 import { prepareWrites, type Write } from './sqlite-writes.ts'
 import { StateRefused } from './state-refused.ts'
 
-interface Asked {
-  readonly number: number
-  readonly write: Write
-}
+/** What the thread answers, for each of the writes that it was given. */
+type Answer = { readonly result: boolean } | { readonly failed: string }
 
-type Answer = { readonly number: number; readonly result: boolean } | { readonly number: number; readonly failed: string }
+interface Waiting {
+  readonly write: Write
+  readonly resolve: (result: boolean) => void
+  readonly reject: (error: Unavailable) => void
+}
 
 interface Place {
   readonly postern: 'sqlite-writer'
@@ -24,50 +26,72 @@ export interface SqliteWriter {
   readonly close: () => Promise<void>
 }
 
+/** Writes in one transaction: it takes some milliseconds, for which another process waits. */
+const mostAtOnce = 256
+
 /**
  * A thread of its own for writes: each waits for the disk, and the thread that checks requests must not.
- * It starts with the first write, and again after it died.
+ * It starts with the first write, and again after it died. What is asked while it writes becomes one transaction, revocations
+ * first: a flood of something else must not keep them waiting.
  */
 export function openSqliteWriter(path: string, realm: string): SqliteWriter {
-  const waiting = new Map<number, { resolve: (result: boolean) => void; reject: (error: Unavailable) => void }>()
+  const urgent: Waiting[] = []
+  const others: Waiting[] = []
+  let underWay: readonly Waiting[] = []
   let worker: Worker | undefined
-  let asked = 0
   let closed = false
 
   const start = (): Worker => {
     const place: Place = { postern: 'sqlite-writer', path, realm }
     // Flags of the main thread's start (such as --input-type) would end this one.
     const made = new Worker(new URL(import.meta.url), { workerData: place, execArgv: [] })
-    made.on('message', (answer: Answer) => {
-      const waiter = waiting.get(answer.number)
-      waiting.delete(answer.number)
+    made.on('message', (answers: readonly Answer[]) => {
+      const answered = underWay
+      underWay = []
+      sendOn()
       // Whoever closes waits for its end: an answer that comes meanwhile must not let the process go before.
-      if (waiting.size === 0 && !closed) made.unref()
-      if ('result' in answer) waiter?.resolve(answer.result)
-      else waiter?.reject(new Unavailable(`state file ${path}: ${answer.failed}`))
+      if (underWay.length === 0 && !closed) made.unref()
+      for (const [i, { resolve, reject }] of answered.entries()) {
+        const answer = answers[i]!
+        if ('result' in answer) resolve(answer.result)
+        else reject(new Unavailable(`state file ${path}: ${answer.failed}`))
+      }
     })
     // 'exit' follows, and tells those who wait.
     made.on('error', () => {})
     made.on('exit', () => {
       if (worker === made) worker = undefined
-      for (const { reject } of waiting.values()) reject(new Unavailable(`state file ${path}: the thread that writes has ended`))
-      waiting.clear()
+      const lost = [...underWay, ...urgent.splice(0), ...others.splice(0)]
+      underWay = []
+      for (const { reject } of lost) reject(new Unavailable(`state file ${path}: the thread that writes has ended`))
     })
     return made
+  }
+
+  function sendOn(): void {
+    if (underWay.length > 0 || urgent.length + others.length === 0) return
+    const first = urgent.splice(0, mostAtOnce)
+    underWay = [...first, ...others.splice(0, mostAtOnce - first.length)]
+    worker ??= start()
+    // Only a write under way keeps the process alive.
+    worker.ref()
+    try {
+      worker.postMessage(underWay.map(({ write }) => write))
+    } catch {
+      // What cannot be cloned must not stand in the way of all that comes later.
+      const refused = underWay
+      underWay = []
+      for (const { reject } of refused) reject(new Unavailable(`state file ${path}: a write cannot be handed to its thread`))
+    }
   }
 
   return {
     run: (write) => {
       if (closed) return Promise.reject(new Unavailable(`state file ${path} is closed`))
-      worker ??= start()
-      const thread = worker
       return new Promise<boolean>((resolve, reject) => {
-        const number = ++asked
-        waiting.set(number, { resolve, reject })
-        // Only a write under way keeps the process alive.
-        thread.ref()
-        const message: Asked = { number, write }
-        thread.postMessage(message)
+        const list = write.kind === 'revoke' || write.kind === 'api-key' ? urgent : others
+        list.push({ write, resolve, reject })
+        sendOn()
       })
     },
     close: async () => {
@@ -89,16 +113,17 @@ const failure = (error: unknown): string => {
 /** The other side: inside the thread. */
 function serve(port: NonNullable<typeof parentPort>, { path, realm }: Place): void {
   let run: ReturnType<typeof prepareWrites> | undefined
-  port.on('message', ({ number, write }: Asked) => {
-    let answer: Answer
+  port.on('message', (writes: readonly Write[]) => {
+    let answers: readonly Answer[]
     try {
       // In the try: where the file cannot be opened now, the next write finds out whether it can then.
       run ??= prepareWrites(openDatabase(path, 5000, true), realm)
-      answer = { number, result: run(write) }
+      answers = run(writes).map((outcome) => ('error' in outcome ? { failed: failure(outcome.error) } : outcome))
     } catch (error) {
-      answer = { number, failed: failure(error) }
+      const failed = failure(error)
+      answers = writes.map(() => ({ failed }))
     }
-    port.postMessage(answer)
+    port.postMessage(answers)
   })
 }
 

@@ -24,11 +24,16 @@ const changesKept = 10_000
 
 /** Revocations that concern nothing any more and are deleted in one transaction: more than one adds, and nobody waits long. */
 const mostForgotten = 1000
+
+/** What came of a write: what the port's function returns where that is a boolean, or what SQLite threw. */
+export type Outcome = { readonly result: boolean } | { readonly error: unknown }
+
 /**
- * The statements of each write, each run in a transaction.
- * @returns what the port's function returns, where that is a boolean
+ * The statements of each write. Those that are given together are one transaction, for the disk is waited for once; one that
+ * fails takes nothing of the others with it.
+ * @returns a function that throws where the transaction failed as a whole
  */
-export function prepareWrites(database: DatabaseSync, realm: string): (write: Write) => boolean {
+export function prepareWrites(database: DatabaseSync, realm: string): (writes: readonly Write[]) => readonly Outcome[] {
   const setLabels = database.prepare(
     'INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET labels = excluded.labels',
   )
@@ -113,14 +118,28 @@ export function prepareWrites(database: DatabaseSync, realm: string): (write: Wr
     }
   }
 
-  return (write) => {
+  const alone = (write: Write): Outcome => {
+    database.exec('SAVEPOINT one')
+    try {
+      const result = run(write)
+      database.exec('RELEASE one')
+      return { result }
+    } catch (error) {
+      // A full disk and the like end the whole transaction.
+      if (!database.isTransaction) throw error
+      database.exec('ROLLBACK TO one; RELEASE one')
+      return { error }
+    }
+  }
+
+  return (writes) => {
     // Immediate: it takes the lock before it reads, so that what `replace` compared still holds when it writes.
     database.exec('BEGIN IMMEDIATE')
     try {
-      const result = run(write)
+      const outcomes = writes.map(alone)
       trimChanges.run(changesKept)
       database.exec('COMMIT')
-      return result
+      return outcomes
     } catch (error) {
       if (database.isTransaction) database.exec('ROLLBACK')
       throw error

@@ -1,6 +1,6 @@
 import type { Hono } from 'hono'
 import { z } from 'zod'
-import type { App } from '../core/broker.ts'
+import { type App, ceilingExpected, ceilingScope } from '../core/broker.ts'
 import { issuesText } from '../core/http-body.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { demand } from './authenticate.ts'
@@ -15,7 +15,7 @@ const name = z
   .string()
   .regex(/^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,256}$/, { error: 'expected 1 to 256 characters, no control characters' })
   .transform((text) => text.toWellFormed())
-const scope = z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, { error: 'expected a scope such as read:data:*' })
+const scope = z.string().max(128).regex(ceilingScope, { error: ceilingExpected })
 const scopes = z.array(scope).max(100)
 const tokenTtl = z.int().min(1).max(day)
 

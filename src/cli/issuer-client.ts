@@ -51,9 +51,14 @@ export async function openIssuerClient(options: IssuerOptions, io: Io): Promise<
         const outgoing = start(at, options, (incoming: IncomingMessage) => {
           const parts: Buffer[] = []
           incoming.on('error', reject).on('data', (part: Buffer) => parts.push(part))
-          incoming.on('end', () =>
-            resolve({ status: incoming.statusCode ?? 0, json: readJsonObject(Buffer.concat(parts).toString()) ?? {} }),
-          )
+          incoming.on('end', () => {
+            const json = readJsonObject(Buffer.concat(parts).toString()) ?? {}
+            // A connection file may name no other, and what it says of tokens would mislead.
+            if (String(json['type']).startsWith('urn:postern:admin:')) {
+              const sentence = `${new URL(at).origin} is the admin listener: give the URL of the issuer listener by --issuer`
+              reject(new CommandFailed(1, sentence))
+            } else resolve({ status: incoming.statusCode ?? 0, json })
+          })
         })
         outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error(`no answer within ${timeoutMs / 1000} s`))))
         outgoing.on('error', (cause: NodeJS.ErrnoException) =>

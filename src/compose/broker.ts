@@ -26,7 +26,7 @@ import type { Fetch } from '../wire/http-listener.ts'
 import { startSweeps } from './broker-sweeps.ts'
 import type { IssuerParts } from './issuer.ts'
 import { longestLifeMs } from './longest-life.ts'
-import { clientRevoked, ownRevoked } from './own-revoked.ts'
+import { agentRevoked, clientRevoked, ownRevoked } from './own-revoked.ts'
 import type { Rulings } from './rulings.ts'
 
 export interface BrokerNeeds {
@@ -104,7 +104,7 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
     authenticate: async (id: string, secret: string) => (isClientRevoked(id) ? undefined : all.authenticate(id, secret)),
   }
   const launchTokens = createLaunchTokens({ records, record, clock, onCreated: metrics.launchTokenCreated })
-  const agents = createAgents(records)
+  const agents = createAgents(records, agentRevoked(rulings))
   const revoke = rulings.revoke
   const upkeep = startSweeps({ records, record, revoke, longestLife: () => seconds(longestLifeMs(loaded().settings)), log, onFault })
   const logins = createLimit(loginsPerSecond, loginsBurst)
@@ -133,7 +133,17 @@ export async function composeBroker(needs: BrokerNeeds): Promise<Broker> {
           if (status === 'success') upkeep.noteAgent(1)
         },
       }),
-      renewal: createRenewal({ rules, apps, agents, records, issue, record, revoke, onReleased: () => upkeep.noteAgent(-1) }),
+      renewal: createRenewal({
+        rules,
+        apps,
+        agents,
+        records,
+        replays: state.replays,
+        issue,
+        record,
+        revoke,
+        onReleased: () => upkeep.noteAgent(-1),
+      }),
       delegate: delegating({ rules, agents, issue, record }),
       apps,
       launchTokens,

@@ -140,6 +140,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
             ...(federation ? [federation] : []),
           ]
         : [],
+      swaps: federation ? [federation] : [],
       proofs: { algorithms, maxAgeMs, nonces: nonce === 'required' ? () => nonces.of(realm, maxAgeMs) : undefined },
       reserved: async (subject) => subject.startsWith(agentSubjects(settings)) || (await clients(subject)) !== undefined,
       stands,

@@ -1,7 +1,7 @@
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
 import type { OwnToken } from '../core/issuer.ts'
-import { type RevocablePrincipal, Unavailable } from '../core/ports.ts'
+import { type RevocablePrincipal, type RevocationLevel, Unavailable } from '../core/ports.ts'
 import type { Actor } from '../core/principal.ts'
 import type { IsRevoked } from '../issuer/issuance.ts'
 import type { Rulings } from './rulings.ts'
@@ -56,8 +56,20 @@ export const ownRevoked =
  */
 export const clientRevoked =
   (rulings: Pick<Rulings, 'revocations'>) =>
-  (id: string): boolean => {
-    const answer = rulings.revocations().standing('client', id, Date.now())
-    if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
-    return answer === 'revoked'
-  }
+  (id: string): boolean =>
+    stands(rulings, 'client', id)
+
+/**
+ * Whether an agent is revoked by its id, and that was not lifted: a token that it were given now would be younger than the
+ * revocation. The function throws {Unavailable} where that cannot be known.
+ */
+export const agentRevoked =
+  (rulings: Pick<Rulings, 'revocations'>) =>
+  (id: string): boolean =>
+    (['agent', 'chain', 'subject'] as const).some((level) => stands(rulings, level, id))
+
+function stands(rulings: Pick<Rulings, 'revocations'>, level: RevocationLevel, target: string): boolean {
+  const answer = rulings.revocations().standing(level, target, Date.now())
+  if (answer === 'unavailable') throw new Unavailable('state was not heard from within revocation.max_staleness')
+  return answer === 'revoked'
+}

@@ -78,5 +78,10 @@ export const launchAnswer = ({ allowedScope, maxTtl }: LaunchOrder, { token, exp
   policy: { allowed_scope: allowedScope, max_ttl: maxTtl },
 })
 
+/** A scope of a ceiling: one whose `*` is no whole trailing part would hold nothing, and is not what its writer meant. */
+export const ceilingScope = /^(?:\*|[\x21\x23-\x29\x2b-\x5b\x5d-\x7e]+)(?::\*)*$/
+export const ceilingExpected =
+  'expected a scope such as read:data:*: 1 to 128 visible ASCII characters without quotes and backslashes, "*" only as whole parts at the end'
+
 /** Scopes of an app's own tokens. */
 export const appScopes = ['app:launch-tokens:*'] as const

@@ -152,8 +152,12 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   }
   // Some key is always there; of those in force the one that came last.
   const signing = (): LoadedKey => inForce('') ?? ring.find(({ stored }) => prefixOf(stored.kid) === '') ?? ring[0]!
-  const signingBy = (algorithm: KeyAlgorithm | undefined): LoadedKey =>
-    (algorithm !== undefined && plan.also?.includes(algorithm) && inForce(extraPrefix(algorithm))) || signing()
+  const signingBy = (algorithm: KeyAlgorithm | undefined): LoadedKey => {
+    const wanted = algorithm !== undefined && plan.also?.includes(algorithm) ? inForce(extraPrefix(algorithm)) : undefined
+    // One that ended while nobody wanted its algorithm is about to go: what it signed now would outlive it.
+    const goesOn = wanted && !(wanted.stored.retiredAt !== undefined && wanted.stored.retiredAt <= seconds())
+    return goesOn ? wanted : signing()
+  }
 
   const infoOf = ({ stored, pem }: LoadedKey): KeyInfo => {
     const { kid, algorithm, createdAt, activeAt, retiredAt } = stored

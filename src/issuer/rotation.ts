@@ -63,10 +63,9 @@ export async function rotated(
   const begins = (key: StoredKey): number => Math.max(seconds, Math.min(key.activeAt, key.createdAt + settled - seconds))
   const next = waiting ? { ...waiting, activeAt: begins(waiting) } : await make(seconds, signsFrom)
   const others = keys.filter((key) => key.kid !== next.kid)
-  const all = [
-    ...others.map((key) => (key.retiredAt === undefined || key.retiredAt > next.activeAt ? { ...key, retiredAt: next.activeAt } : key)),
-    next,
-  ]
+  // One that would begin after it never signs: at the same instant the one that goes on is the later one.
+  const followed = (key: StoredKey): StoredKey => ({ ...key, activeAt: Math.min(key.activeAt, next.activeAt), retiredAt: next.activeAt })
+  const all = [...others.map((key) => (endOf(key) > next.activeAt ? followed(key) : key)), next]
   return kept(all, at, times) ?? all
 }
 
@@ -86,8 +85,8 @@ export async function due(
     const next = !last || at >= last.activeAt * 1000 + times.rotateEveryMs - times.publishBeforeMs
     if (next || (line.algorithm ?? last.algorithm) !== last.algorithm) return rotated(keys, false, at, times, line)
   } else if (last && last.retiredAt === undefined && at >= last.activeAt * 1000 + times.rotateEveryMs) {
-    // Nobody makes its successor any more.
-    const retired = { ...last, retiredAt: last.activeAt + Math.ceil(times.rotateEveryMs / 1000) }
+    // Nobody makes its successor any more. Until now it may have signed, however long it should have.
+    const retired = { ...last, retiredAt: Math.floor(at / 1000) }
     const all = keys.map((key) => (key === last ? retired : key))
     return kept(all, at, times) ?? all
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { encryptedKeyStore, keyCipher } from '../../src/adapters/key-cipher.ts'
 import { type KeyFile, KeyFileRefused, openKeyFile } from '../../src/adapters/key-file.ts'
 import { keyVersion, type StoredKey, Unavailable } from '../../src/core/ports.ts'
@@ -108,6 +109,15 @@ for (;;) {
       )
     }
   }).timeout(30_000)
+  it('leaves no keys behind of a process that was killed while it wrote', async () => {
+    const path = place()
+    const { store } = await open(path)
+    await store.replace([], [key('a')])
+    writeFileSync(`${path}.00adfae0-be9a-4896-a08b-e327eb81cf7c`, '{"version":1,"keys":[{"privateKey":', { mode: 0o600 })
+    writeFileSync(`${path}.backup`, 'kept')
+    await open(path)
+    assert.deepEqual(readdirSync(dirname(path)).sort(), ['signing.json', 'signing.json.backup', 'signing.json.lock'])
+  })
   it('serves a ring, encrypted too, and another ring follows its rotation', async () => {
     const path = place()
     const [one, two] = [await open(path), await open(path)]

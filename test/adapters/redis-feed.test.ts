@@ -156,6 +156,33 @@ describe('the feed of changes from Redis', function () {
     deepEqual((await told(cursor)).targets, ['earlier', 'another'])
   })
 
+  it('need not begin anew where what it read last has ended meanwhile and is gone', async () => {
+    const redis = await start()
+    const client = redis.client()
+    const revocations = redisRevocations({ run: (commands) => commands(client) }, revocationsKey)
+    const add = (target: string, until: number) =>
+      client.xadd(revocationsKey, '*', 'level', 'token', 'target', target, 'at', '1', 'until', String(until))
+    const told = async (cursor: string) => (await revocations.list(cursor)).entries.map(({ target }) => target)
+    const now = Math.floor(Date.now() / 1000)
+    for (const target of ['one', 'two', 'three']) await add(target, now + 400 * 86_400)
+    const lasting = (await client.xrevrange(revocationsKey, '+', '-', 'COUNT', 1))[0]![0]
+    const short = await add('short', now + 300)
+    const { cursor } = await revocations.list()
+    await add('four', now + 300)
+    const later = (await revocations.list(cursor)).cursor
+    // As whoever comes across them does, five minutes later.
+    await client.xdel(revocationsKey, short!, (await client.xrevrange(revocationsKey, '+', '-', 'COUNT', 1))[0]![0])
+    revocations.forget()
+    await add('five', now + 300)
+    deepEqual([await told(cursor), await told(later)], [['five'], ['five']])
+    // Another stream, in which neither stands as it was read.
+    await client.del(revocationsKey)
+    await client.xadd(revocationsKey, '1-1', 'level', 'token', 'target', 'earlier', 'at', '1', 'until', '99999999999')
+    await client.xadd(revocationsKey, lasting, 'level', 'token', 'target', 'another', 'at', '1', 'until', '99999999999')
+    revocations.forget()
+    deepEqual(await told(later), ['earlier', 'another'])
+  })
+
   it('comes to an end of its reading though others write faster', async () => {
     const redis = await start()
     const client = redis.client()

@@ -191,7 +191,7 @@ describe('state in a SQLite file', () => {
     const state = await open()
     await state.labels.write('sandbox', 's', owned('alice'))
     deepEqual(state.labels.read('sandbox', 's'), { labels: owned('alice') })
-    deepEqual(state.revocations.list(), { entries: [], cursor: '0', more: false })
+    deepEqual(state.revocations.list(), { entries: [], cursor: '0 0', more: false })
   })
 
   it('hears of another process, and lets it write at the same time', async () => {

@@ -35,6 +35,9 @@ describe('the broker on the admin listener', () => {
     assert.equal(event?.actor, 'admin')
   })
 
+  /** A `*` that is no whole trailing part: such a ceiling would hold nothing. */
+  const misplaced = ['read:data*', 'read:*:x', '*:data:x', '**', 'read:**', '*x', 'read:*:']
+
   it('refuses bodies that are not as they should be', async () => {
     const { ask, login } = await withBroker()
     const token = await login()
@@ -44,6 +47,8 @@ describe('the broker on the admin listener', () => {
       { agent_name: 'a\u0000' },
       { allowed_scope: [] },
       { allowed_scope: ['a b'] },
+      ...misplaced.map((scope) => ({ allowed_scope: ['read:data:*', scope] })),
+      { allowed_scope: ['x'.repeat(129)] },
       { allowed_scope: 'read:data:*' },
       { max_ttl: 0 },
       { max_ttl: 1.5 },
@@ -60,6 +65,8 @@ describe('the broker on the admin listener', () => {
   it('manages apps, whose secret is shown once', async () => {
     const { ask, login } = await withBroker()
     const token = await login()
+    for (const scope of misplaced)
+      assert.equal((await ask('/v1/admin/apps', { method: 'POST', token, body: { name: 'crawler', scopes: [scope] } })).status, 400, scope)
     const made = await ask('/v1/admin/apps', {
       method: 'POST',
       token,

@@ -113,6 +113,18 @@ describe('postern audit', function () {
     match(metrics, /^postern_audit_head_info\{log="events",boot="[0-9a-f]{24}",seq="\d+",hash="[0-9a-f]{64}"\} 1$/m)
   })
 
+  it('verifies an export whose events hold what other programs take for the end of a line', async () => {
+    const target = 'user:a\u2028b\u2029c\u0085d\re\u000bf'
+    equal((await cli(['revoke', 'subject', target, ...at])).code, 0)
+    const { out } = await run('export', '--log', 'events')
+    ok(out.includes('a\u2028b\u2029c'))
+    writeFileSync(folder.file('odd.jsonl'), out)
+    equal((await run('verify', '--file', folder.file('odd.jsonl'))).code, 0)
+    // With the line ends of another system, and none at the end.
+    writeFileSync(folder.file('odd.jsonl'), out.trimEnd().replaceAll('\n', '\r\n'))
+    equal((await run('verify', '--file', folder.file('odd.jsonl'))).code, 0)
+  })
+
   it('names an event that somebody changed in state, and one that is gone', async () => {
     await run('events')
     await run('events')

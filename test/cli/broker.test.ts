@@ -193,6 +193,10 @@ issuer:
       const again = await run('token', 'release', '--issuer', issuerUrl, '--token', token)
       assert.equal(again.code, 1)
       assert.match(again.err, /401: token is invalid or expired/)
+      // The connection file names the admin listener, where agents' calls are not.
+      const astray = await run('token', 'release', '--token', token)
+      assert.equal(astray.code, 1)
+      assert.match(astray.err, /is the admin listener.*--issuer/)
       // The place may also be that of the policy file.
       assert.equal((await cli(['token', 'release', '--config', service.config, '--token', (await agent()).token])).code, 0)
     })

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { createPublicKey } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import { isDeepStrictEqual } from 'node:util'
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { openMemoryState } from '../../src/adapters/memory-state.ts'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
 import { type IssuerParts, openIssuer } from '../../src/compose/issuer.ts'
@@ -214,6 +215,10 @@ routes: [{ id: health, path: /healthz, public: true }]
     assert.match(launch!, /^[0-9a-f]{64}$/)
     const answer = await fetch(`http://${admin}/v1/admin/keys`, { headers: { authorization: `Bearer ${token}` } })
     assert.equal(answer.status, 200)
+    const asked = `http://${admin}/v1/audit/events?event_type=admin_login`
+    const trail = (await (await fetch(asked, { headers: { authorization: `Bearer ${token}` } })).json()) as { events: object[] }
+    const seeded = { type: 'admin_login', outcome: 'success', actor: 'seed_tokens', target: decodeJwt(token!).jti }
+    assert.ok(trail.events.some((event) => isDeepStrictEqual({ ...event, ...seeded }, event)))
     assert.ok(!JSON.stringify(postern.logs()).includes(launch!) && !JSON.stringify(postern.logs()).includes(token!))
   })
   it('that leaked are taken away by command: what they signed is refused', async () => {

@@ -138,6 +138,37 @@ describe('algorithms of the key ring', () => {
     assert.ok(!states(ring).some((state) => state.startsWith('RS256')))
   })
 
+  it('that nobody wants any more stay as long as their tokens live, though keys are to rotate more often from now on', async () => {
+    const ring = await open({ also: ['RS256'] })
+    now += 20 * day
+    const { kid } = headOf(ring, 'RS256')
+    await ring.configure({ ...times, rotateEveryMs: 5 * day })
+    now += day - 1000
+    await ring.reload()
+    assert.equal(ring.find(kid, 'RS256').kind, 'key')
+    now += 1000
+    await ring.reload()
+    assert.equal(ring.find(kid, 'RS256').kind, 'unknown')
+  })
+
+  it('that are wanted again sign by a new key alone: one that has ended would be gone before its tokens', async () => {
+    const ring = await open({ also: ['EdDSA'] })
+    const old = headOf(ring, 'EdDSA').kid
+    await ring.configure(times)
+    now += 30 * day
+    await ring.reload()
+    now += day / 2
+    await ring.configure({ ...times, also: ['EdDSA'] })
+    const { kid, alg } = headOf(ring, 'EdDSA')
+    assert.notEqual(kid, old)
+    assert.equal(alg, 'ES256')
+    now += 15 * minute
+    assert.equal(headOf(ring, 'EdDSA').alg, 'EdDSA')
+    now += day - 15 * minute
+    await ring.reload()
+    assert.deepEqual([ring.find(kid, alg).kind, ring.find(old, 'EdDSA').kind], ['key', 'unknown'])
+  })
+
   it('keep a key as long as the longest life that was allowed while it signed', async () => {
     const ring = await open()
     const first = headOf(ring).kid!
@@ -155,6 +186,29 @@ describe('algorithms of the key ring', () => {
     await ring.reload()
     assert.equal(ring.find(first, 'ES256').kind, 'unknown')
   })
+  it('never signs with a key that was followed before it began', async () => {
+    const ring = await open()
+    const other = await open()
+    const first = headOf(ring).kid!
+    await ring.rotate()
+    // The next one begins before the one that waits.
+    await ring.configure({ ...times, algorithm: 'EdDSA', publishBeforeMs: minute })
+    assert.ok(shared.at().every(({ activeAt, retiredAt = activeAt }) => retiredAt >= activeAt))
+    const signed: string[] = []
+    for (const step of [0, minute, 14 * minute, minute, day / 2]) {
+      now += step
+      await ring.reload()
+      await other.reload()
+      signed.push(headOf(ring).alg!)
+      assert.equal(headOf(other).alg, headOf(ring).alg)
+    }
+    assert.deepEqual(signed, ['ES256', 'EdDSA', 'EdDSA', 'EdDSA', 'EdDSA'])
+    now += day
+    await ring.reload()
+    assert.deepEqual(states(ring), ['EdDSA signing'])
+    assert.equal(ring.find(first, 'ES256').kind, 'unknown')
+  })
+
   it('of a key that two replicas change at once: nothing that one was told is undone', async () => {
     const all = [await open(), await open(), await open()]
     for (let round = 0; round < 10; round++) {

@@ -37,7 +37,7 @@ export interface FoundAgent {
 export interface AgentRegister {
   /** @returns undefined where this is the id of no agent. @throws {Unavailable} */
   readonly find: (id: string) => Promise<FoundAgent | undefined>
-  /** An agent that may act now: active, and heard of in time. @param now seconds since the epoch. @throws {Unavailable} */
+  /** An agent that may act now: active, heard of in time, and not revoked. @param now seconds since the epoch. @throws {Unavailable} */
   readonly findActive: (id: string, now: number) => Promise<FoundAgent | undefined>
   /** Writes a new one. @throws {Unavailable} */
   readonly add: (agent: Agent, until: number) => Promise<void>
@@ -86,8 +86,15 @@ const write = (agent: Agent): JsonObject =>
     status: agent.status,
   })
 
-/** Agents as records of the kind `agent`; `until` of one that is active is when it will have been idle for too long. */
-export function createAgents(records: Pick<RecordStore, 'read' | 'write'>): AgentRegister {
+/**
+ * Agents as records of the kind `agent`; `until` of one that is active is when it will have been idle for too long.
+ * @param isRevoked whether the agent with this id was revoked: what it were given now would be younger than that, and so be
+ * admitted. Throws {Unavailable} where that cannot be known. Absent: none is
+ */
+export function createAgents(
+  records: Pick<RecordStore, 'read' | 'write'>,
+  isRevoked: (id: string) => boolean = () => false,
+): AgentRegister {
   const find = async (id: string): Promise<FoundAgent | undefined> => {
     if (!/^spiffe:\/\/[!-~]+\/[!-~]{1,256}$/.test(id) || recordId(id) === '') return undefined
     const stored = await records.read('agent', recordId(id))
@@ -98,7 +105,7 @@ export function createAgents(records: Pick<RecordStore, 'read' | 'write'>): Agen
     find,
     findActive: async (id, now) => {
       const found = await find(id)
-      return found && found.agent.status === 'active' && found.stored.until > now ? found : undefined
+      return found && found.agent.status === 'active' && found.stored.until > now && !isRevoked(id) ? found : undefined
     },
     add: async (agent, until) => {
       if ((await records.write('agent', { id: recordId(agent.id), value: write(agent), until }, undefined)) === undefined)

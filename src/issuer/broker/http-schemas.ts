@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type LaunchOrder, launchDefaults } from '../../core/broker.ts'
+import { ceilingExpected, ceilingScope, type LaunchOrder, launchDefaults } from '../../core/broker.ts'
 import { segment } from './agents.ts'
 
 // Bodies of the broker's calls. Patterns keep to what ECMAScript, Python and Rust read alike: the OpenAPI document shows them.
@@ -13,6 +13,10 @@ const scope = z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, {
   error: 'expected a scope such as read:data:*: 1 to 128 visible ASCII characters without quotes and backslashes',
 })
 const scopes = z.array(scope).min(1).max(mostScopes)
+const ceiling = z
+  .array(z.string().max(128).regex(ceilingScope, { error: ceilingExpected }))
+  .min(1)
+  .max(mostScopes)
 const seconds = (most: number) => z.int().min(1).max(most)
 const named = z
   .string()
@@ -53,7 +57,7 @@ export const appAuthBody = z.strictObject({ client_id: z.string().min(1).max(256
 /** A launch token as it is asked for, by an admin and by an app alike. */
 export const launchFields = z.strictObject({
   agent_name: named,
-  allowed_scope: scopes,
+  allowed_scope: ceiling,
   max_ttl: seconds(longest).default(launchDefaults.maxTtl),
   single_use: z.boolean().default(true),
   ttl: seconds(86_400).default(launchDefaults.ttl),

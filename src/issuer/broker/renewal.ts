@@ -1,6 +1,6 @@
 import type { Apps } from '../../core/broker.ts'
 import type { Minted, OwnToken } from '../../core/issuer.ts'
-import type { Revocation } from '../../core/ports.ts'
+import type { ReplayStore, Revocation } from '../../core/ports.ts'
 import type { RecordStore } from '../../core/record-store.ts'
 import type { Issuance, RecordAct } from '../issuance.ts'
 import type { AgentRegister, FoundAgent } from './agents.ts'
@@ -11,6 +11,7 @@ export interface RenewalNeeds {
   readonly apps: Pick<Apps, 'get'>
   readonly agents: Pick<AgentRegister, 'find' | 'findActive' | 'change'>
   readonly records: Pick<RecordStore, 'remove'>
+  readonly replays: ReplayStore
   readonly issue: Issuance
   readonly record: RecordAct
   /** Durable and in force here when it resolves. @throws {Unavailable} */
@@ -37,7 +38,7 @@ export const keptAgents = 86_400
 /** What others keep writing over is given up after so many turns. */
 const mostTurns = 10
 
-export function createRenewal({ rules, apps, agents, records, issue, record, revoke, onReleased }: RenewalNeeds): Renewal {
+export function createRenewal({ rules, apps, agents, records, replays, issue, record, revoke, onReleased }: RenewalNeeds): Renewal {
   /** Refuses a token, and forgets it: its natural end is nothing to tell. */
   const end = async (token: OwnToken, now: number): Promise<void> => {
     const at = Math.floor(now / 1000)
@@ -101,6 +102,8 @@ export function createRenewal({ rules, apps, agents, records, issue, record, rev
         }
       }
       await end(token, now)
+      // Of several that release one token at once one tells: whoever counts what was held counts it once.
+      if (!(await replays.claim(`broker-released-${token.id}`, Math.max(token.expiresAt, at) + 1))) return
       const detail = { subject: token.subject, held_seconds: Math.max(0, at - token.issuedAt) }
       await record({ type: 'token_released', outcome: 'success', actor: holderOf(token), target: token.id, detail })
     },

@@ -1,5 +1,6 @@
 import type { Revocation } from '../../core/ports.ts'
 import type { RecordStore, StoredRecord } from '../../core/record-store.ts'
+import { isFamily } from '../grants/families.ts'
 import type { RecordAct } from '../issuance.ts'
 import { createAgents, readAgent } from './agents.ts'
 import { present, textOf } from './record-values.ts'
@@ -56,8 +57,13 @@ export function sweeping({ records, record, revoke, longestLife }: SweepNeeds): 
   }
   const forget = (kind: 'launch-token' | 'token' | 'agent') => (one: StoredRecord) => records.remove(kind, one.id, one.revision)
 
+  let families = 0
   const endToken = async (one: StoredRecord): Promise<boolean> => {
     if (!(await records.remove('token', one.id, one.revision))) return false
+    if (isFamily(one)) {
+      families++
+      return true
+    }
     const { subject, client, kind } = one.value
     const detail = present({ subject: textOf(subject), client: textOf(client), kind: textOf(kind), expired_at: one.until })
     await record({ type: 'token_expired', outcome: 'success', target: one.id, detail })
@@ -85,7 +91,8 @@ export function sweeping({ records, record, revoke, longestLife }: SweepNeeds): 
       return true
     }
     const launchTokens = await each('launch-token', now, forget('launch-token'))
-    const tokens = await each('token', now, endToken)
+    families = 0
+    const tokens = (await each('token', now, endToken)) - families
     await each('agent', now, endAgent)
     return { launchTokens, tokens, expiredAgents, removedAgents }
   }

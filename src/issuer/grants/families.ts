@@ -125,6 +125,9 @@ interface Kept {
 
 const kind = 'refresh-family'
 
+/** Whether a record of the kind `token` is one of a family, and so no token itself. */
+export const isFamily = ({ value }: Pick<StoredRecord, 'value'>): boolean => value['kind'] === kind
+
 const storedValue = ({ client, subject, turn, ended, given }: Kept): JsonObject => ({
   kind,
   client,

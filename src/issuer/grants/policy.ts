@@ -20,6 +20,8 @@ export interface GrantPolicy {
   readonly edges: ReadonlyMap<string, EdgeAudience>
   /** Asked in turn about a subject or actor token. */
   readonly verifiers: readonly SubjectVerifier[]
+  /** Those of them that are asked for who has no client: nobody else's keys or answers are of their business. */
+  readonly swaps: readonly SubjectVerifier[]
   readonly proofs: ProofRules
   /** Whether a subject is one that only tokens of our own may name: a client's id, an agent's. */
   readonly reserved: (subject: string) => Soon<boolean>

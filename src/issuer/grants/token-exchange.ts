@@ -76,12 +76,12 @@ async function judge(request: GrantRequest, { issuer, policy }: GrantNeeds): Pro
     return refuse('unauthorized_client', 'grant_not_allowed', 'this client may not use this grant')
   const tokens = shownTokens(params, client.grants.includes('refresh_token'))
   if (isRefusal(tokens)) return tokens
-  const { edges, verifiers, proofs, reserved } = policy()
+  const { edges, verifiers, swaps, proofs, reserved } = policy()
   const shown = shownKeys(request, proofs)
   if (isRefusal(shown)) return shown
 
   const subject = await verified(tokens.subject, {
-    verifiers,
+    verifiers: client.authentication.kind === 'federated' ? swaps : verifiers,
     now,
     reason: 'subject_refused',
     allowed: (found) => subjectFault(client, found),

@@ -114,6 +114,15 @@ describe('a token is good for what it was made for', function () {
       )
     })
 
+  it('tells who has no client nothing of a token that it does not swap', async () => {
+    const answers = new Set<string>()
+    for (const [i, [name, token]] of Object.entries(tokens).entries())
+      for (const as of [{}, { client_id: 'federated' }])
+        if (token !== '' && name !== 'job')
+          answers.add((await world.post('/token', { ...exchange, subject_token: token, ...as }, {}, `127.0.1.${i + 1}`)).text)
+    assert.equal(answers.size, 1, [...answers].join('\n'))
+  })
+
   it('nobody ends what was issued to another', async () => {
     for (const [name, token] of Object.entries(tokens)) {
       if (token === '') continue

@@ -75,6 +75,7 @@ identity:
   - { name: staff, type: oidc, issuer: "${staff.issuer}", audience: [app], claims: { roles: roles }, subject_namespace: "staff:" }
 roles: { agent: {}, reader: {}, deployer: {}, root: {} }
 issuer:
+  keys: { encryption_key: "${'ab'.repeat(32)}" }
   clients:
     - id: backend
       auth: { secret: "${secretOf('backend').replaceAll('"', '\\"')}" }

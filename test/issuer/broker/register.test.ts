@@ -129,6 +129,13 @@ describe('registration with the broker', () => {
         assert.equal((await world.register({ ...asked, scopes: ['read:data:x'] })).kind, 'registered')
       })
     }
+    for (const all of ['*', '*:*', '*:*:*'])
+      for (const scope of ['*', '*:*', 'read:*', 'read:data:*', 'read:data:x'])
+        it(`${scope} is within ${all}`, async () => {
+          const world = await open()
+          const { token } = await world.agent({ scopes: [scope] }, { allowedScope: [all] })
+          assert.deepEqual(token.scopes, [scope])
+        })
     for (const scope of ['read:data:x', 'read:data:*', 'read:data:*:*', 'read:data:a:b', 'invoke:tool:search']) {
       it(`${scope} is within it`, async () => {
         const world = await open()

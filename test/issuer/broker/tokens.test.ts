@@ -130,6 +130,22 @@ describe("an agent's token", () => {
       await world.renewal.release(token, world.at.ms)
       assert.equal(world.counts.released, 1)
     })
+
+    it('by several at once is told once, of its own token and of one that was delegated', async () => {
+      const world = await open()
+      const { token } = await world.agent()
+      const narrower = await world.delegate(token, { scopes: ['read:data:x'], ttl: undefined, agentId: undefined }, world.at.ms)
+      assert.ok(narrower.kind === 'delegated')
+      for (const one of [world.read(narrower.minted.token)!, token]) {
+        await Promise.all(Array.from({ length: 10 }, () => world.renewal.release(one, world.at.ms)))
+        assert.equal(world.events.filter(({ type, target }) => type === 'token_released' && target === one.id).length, 1)
+        assert.equal(
+          world.revocations.some(({ target }) => target === one.id),
+          true,
+        )
+      }
+      assert.equal(world.counts.released, 1)
+    })
   })
 
   describe('delegated', () => {
@@ -214,6 +230,18 @@ describe("an agent's token", () => {
         await world.delegate(world.read(person.token)!, { scopes: ['read:data:x'], ttl: undefined, agentId: a.id }, world.at.ms),
         { kind: 'refused', reason: 'invalid_token' },
       )
+    })
+
+    it('goes to no agent that was revoked: it would have a token that is younger than its revocation', async () => {
+      const world = await open()
+      for (const level of ['agent', 'chain', 'subject'] as const) {
+        const [from, to] = [await world.agent(), await world.agent()]
+        world.revocations.push({ level, target: to.id, at: 0, until: 0 })
+        const asked = { scopes: ['read:data:x'], ttl: undefined, agentId: to.id }
+        assert.deepEqual(await world.delegate(from.token, asked, world.at.ms), { kind: 'refused', reason: 'agent_not_active' })
+        // Nor does one that asked just before.
+        assert.equal((await world.renewal.renew(to.token, world.at.ms)).kind, 'refused')
+      }
     })
 
     it('tells that its holder is there, at most once a minute', async () => {

@@ -67,7 +67,7 @@ export async function openWorld(given?: { state?: State; rules?: Partial<BrokerR
   const nonces = createNonces(() => given?.secret ?? sharedSecret, 'default')
   const apps = createApps({ records, record, clock })
   const launchTokens = createLaunchTokens({ records, record, clock, onCreated: () => void counts.launchTokens++ })
-  const agents = createAgents(records)
+  const agents = createAgents(records, (id) => revocations.some(({ level, target }) => level !== 'token' && target === id))
   const register = registering({
     rules: () => rules,
     apps,
@@ -85,6 +85,7 @@ export async function openWorld(given?: { state?: State; rules?: Partial<BrokerR
     apps,
     agents,
     records,
+    replays: state.replays,
     issue,
     record,
     revoke,

@@ -176,6 +176,7 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
       ownSubjects({ issuer, verify, revoked, edges, stands }),
       github,
     ],
+    swaps: [github],
     proofs: {
       algorithms: ['ES256'],
       maxAgeMs: 60_000,
