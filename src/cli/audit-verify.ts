@@ -1,6 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { createReadStream, readFileSync } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { checkpointType } from '../core/audit-checkpoint.ts'
 import { type AuditLogName, auditLogs } from '../core/audit-log.ts'
 import type { LinkReference } from '../core/audit-started.ts'
@@ -72,12 +71,27 @@ export async function* exported(login: () => Promise<AdminClient>, log: AuditLog
   }
 }
 
+/** The lines of a text, which end with LF or CRLF and nothing else: readline takes U+2028 for an end too, which JSON may hold. */
+async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest: string[] = []
+  for await (const chunk of chunks) {
+    const [first = '', ...more] = chunk.split('\n')
+    rest.push(first)
+    for (const next of more) {
+      yield rest.join('').replace(/\r$/, '')
+      rest = [next]
+    }
+  }
+  const last = rest.join('')
+  if (last !== '') yield last
+}
+
 /** Feeds the lines of an export; each says which log it is of, and one that does not is of the log of the line before. */
 export async function takeFile(file: string, verification: Verification): Promise<void> {
-  const input = file === '-' ? process.stdin : createReadStream(file)
+  const input: AsyncIterable<string> = (file === '-' ? process.stdin : createReadStream(file)).setEncoding('utf8')
   let log: AuditLogName = 'events'
   try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const line of linesOf(input)) {
       log = auditLogs.find((name) => line.includes(`,"log":"${name}","prev":"`)) ?? (/"type":"decision"/.test(line) ? 'decisions' : log)
       verification.take(log, line)
     }

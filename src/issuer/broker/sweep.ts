@@ -50,8 +50,8 @@ export function sweeping({ records, record, revoke, longestLife }: SweepNeeds): 
       const found = await records.expired(kind, now, pageSize)
       const taken = (await Promise.all(found.map(over))).filter(Boolean).length
       count += taken
-      // The same page again: others have it, or it cannot be taken away.
-      if (found.length < pageSize || taken === 0) break
+      // Nothing more, or the same page again: others have it, or it cannot be taken away.
+      if (taken === 0) break
     }
     return count
   }

@@ -40,10 +40,13 @@ export const clientCredentials =
     const shown = shownKeys(request, proofs)
     if (isRefusal(shown)) return shown
     const edge = targets.kind === 'edge'
+    // At the edge our validator puts its namespace before it. An upstream has nobody who does, and must not take the client for
+    // somebody of another validator whose name is spelled alike.
+    const [namespace = ''] = [...edges.values()].map((validator) => validator.namespace)
     const order: TokenOrder = {
       kind: targets.kind,
       audience: audienceClaim(targets.audiences),
-      subject: client.id,
+      subject: edge ? client.id : namespace + client.id,
       client: client.id,
       // Roles are what routes here ask for; an upstream is told of none.
       roles: edge ? client.roles : [],
