@@ -80,16 +80,25 @@ export function redisRecords(link: Pick<RedisLink, 'run'>, realm: string): Recor
     },
     expired: async (kind, now, most) => {
       const [hash, order] = keys(kind)
-      const ids = await link.run((redis) => redis.zrange(order, '-inf', `(${now}`, 'BYSCORE', 'LIMIT', 0, most))
-      if (ids.length === 0) return []
-      const texts = await link.run((redis) => redis.hmget(hash, ...ids))
       const records: StoredRecord[] = []
-      for (const [i, id] of ids.entries()) {
-        const text = texts[i]
-        if (text == null) await remove(kind, id, never)
-        const record = text == null ? undefined : toRecord(id, text)
-        // It may have been written anew since the order was read.
-        if (record !== undefined && record.until !== 0 && record.until < now) records.push(record)
+      // What nobody can read stays, and must not keep what comes after it from being told.
+      for (let told = 0; records.length < most; ) {
+        const ids = await link.run((redis) => redis.zrange(order, '-inf', `(${now}`, 'BYSCORE', 'LIMIT', told, most))
+        const texts = ids.length === 0 ? [] : await link.run((redis) => redis.hmget(hash, ...ids))
+        told += ids.length
+        for (const [i, id] of ids.entries()) {
+          const text = texts[i]
+          // One place less where it was in the order alone.
+          if (text == null) {
+            await remove(kind, id, never)
+            told -= 1
+            continue
+          }
+          const record = toRecord(id, text)
+          // It may have been written anew since the order was read.
+          if (record !== undefined && record.until !== 0 && record.until < now && records.length < most) records.push(record)
+        }
+        if (ids.length < most) break
       }
       return records
     },

@@ -185,7 +185,10 @@ export async function openRevocationList(options: RevocationListOptions): Promis
     revoke: async (revocation) => {
       // A token is admitted for the skew past its end, and must not come back for that minute. As long again, since a replica
       // whose clock is ahead takes the entry out of state before others are done with it.
-      const kept = { ...revocation, until: revocation.until + 2 * clockSkew }
+      const { level, target, lifted } = revocation
+      // What was lifted by a clock that is ahead of this one would take this revocation for the lifted one.
+      const lift = lifted ? undefined : lifts.get(liftKey(indexOf[level], target))
+      const kept = { ...revocation, at: Math.max(revocation.at, lift?.at ?? 0), until: revocation.until + 2 * clockSkew }
       await store.append(kept)
       add(kept)
     },

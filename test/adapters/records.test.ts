@@ -63,6 +63,18 @@ describe('records in Redis', () => {
     )
     equal(await client.zscore(order, 'nobody'), null)
   })
+
+  it('that nobody can read do not keep others from being swept', async () => {
+    const client = redis.client()
+    const [key, order] = ['postern:default:records:token', 'postern:default:records:token:until']
+    for (let i = 0; i < 25; i++) {
+      await client.hset(key, `bad${i}`, '{')
+      await client.zadd(order, 1, `bad${i}`)
+    }
+    for (let i = 0; i < 7; i++) ok(await state.records.write('token', { id: `good${i}`, value: {}, until: 2 + i }, undefined))
+    equal((await state.records.expired('token', 50, 10)).length, 7)
+    equal((await state.records.expired('token', 50, 5)).length, 5)
+  })
 })
 
 describe('records in a state file', () => {
@@ -99,6 +111,21 @@ describe('records in a state file', () => {
         ['good'],
       )
     equal(await records.remove('agent', 'b2'), true)
+    await close()
+  })
+
+  it('that nobody can read do not keep others from being swept', async () => {
+    const path = folder.file('postern.db')
+    const { records, close } = await openSqliteState({ path, realm: 'default' })
+    const database = new DatabaseSync(path)
+    const insert = database.prepare(
+      "INSERT INTO records (realm, kind, id, value, until, revision) VALUES ('default', 'token', ?, '{', 1, 'r')",
+    )
+    for (let i = 0; i < 25; i++) insert.run(`bad${i}`)
+    database.close()
+    for (let i = 0; i < 7; i++) ok(await records.write('token', { id: `good${i}`, value: {}, until: 2 + i }, undefined))
+    equal((await records.expired('token', 50, 10)).length, 7)
+    equal((await records.expired('token', 50, 5)).length, 5)
     await close()
   })
 })

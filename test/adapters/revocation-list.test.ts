@@ -309,6 +309,21 @@ describe('revocation list', () => {
       })
     }
 
+    it('ends with the next revocation, though that comes from a clock that is behind', async () => {
+      const { list, stored } = await open([revoked(now + 30), lift(now + 31)])
+      equal(list.check(key, nowMs), 'clear')
+      await list.revoke(revoked(now + 5))
+      equal(list.check(key, nowMs), 'revoked')
+      // In state too, for all others, and it can be lifted in its turn.
+      deepEqual([stored.at(-1)?.at, (await list.known('subject', 'key:alice'))?.at], [now + 31, now + 31])
+      await list.revoke(lift(now + 32))
+      equal(list.check(key, nowMs), 'clear')
+      await list.revoke(revoked(now + 40))
+      deepEqual([list.check(key, nowMs), stored.at(-1)?.at], ['revoked', now + 40])
+      await list.revoke(entry({ level: 'subject', target: 'key:bob', at: now + 5 }))
+      equal(stored.at(-1)?.at, now + 5)
+    })
+
     it('stays, as a revocation does, though state has forgotten it', async () => {
       const { list, stored, tell, state } = await open([revoked(), lift(now + 1)])
       stored.splice(0, 2)

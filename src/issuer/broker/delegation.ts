@@ -1,7 +1,7 @@
 import { actorsIn, maxActors } from '../../core/actor.ts'
 import type { Minted, OwnToken, TokenOrder } from '../../core/issuer.ts'
 import type { Issuance, RecordAct } from '../issuance.ts'
-import type { AgentRegister, FoundAgent } from './agents.ts'
+import type { Agent, AgentRegister, FoundAgent } from './agents.ts'
 import { present } from './record-values.ts'
 import { type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
 import { fitsToken } from './token-size.ts'
@@ -29,6 +29,9 @@ export interface DelegationNeeds {
 /** Seconds: that an agent was heard of is written no more often. */
 const seenEvery = 60
 
+/** Whether the broker made a token for this agent: another grant may have made one of its name, and says nothing of its task. */
+const isOf = ({ task, orchestration }: OwnToken, agent: Agent): boolean => task === agent.task && orchestration === agent.orchestration
+
 /**
  * Hands on a part of what a token may do (RFC 8693, section 1.1: delegation): `sub` stays, who acts stands outermost in
  * `act`, and the scopes are some of those that the token has.
@@ -53,7 +56,7 @@ export function delegating({ rules, agents, issue, record }: DelegationNeeds) {
     }
     const acting = await agents.findActive(holder, at)
     const onBehalf = holder === token.subject ? acting : await agents.findActive(token.subject, at)
-    if (!acting || !onBehalf) return refuse('invalid_token')
+    if (!acting || !onBehalf || !isOf(token, onBehalf.agent)) return refuse('invalid_token')
     if (!isWithin(token.scopes, scopes)) return refuse('scope_outside_ceiling')
     if (asked.agentId !== undefined) {
       if (actorsIn(token.actor) >= maxActors) return refuse('chain_too_long')

@@ -232,6 +232,18 @@ describe("an agent's token", () => {
       )
     })
 
+    it("comes of no token that only has the agent's name, such as one of another grant", async () => {
+      const world = await open()
+      const { id, token } = await world.agent()
+      const asked = { scopes: ['read:data:x'], ttl: undefined, agentId: undefined }
+      const like = { kind: 'edge', audience: 'postern', subject: id, scopes: ['read:data:x'], ttl: 60, now: world.at.ms } as const
+      for (const named of [{}, { task: token.task }, { task: 'other', orchestration: token.orchestration }]) {
+        const { token: text } = await world.issue({ ...like, client: undefined, ...named }, { actor: 'crawler', grant: 'token_exchange' })
+        assert.deepEqual(await world.delegate(world.read(text)!, asked, world.at.ms), { kind: 'refused', reason: 'invalid_token' })
+      }
+      assert.equal((await world.delegate(token, asked, world.at.ms)).kind, 'delegated')
+    })
+
     it('goes to no agent that was revoked: it would have a token that is younger than its revocation', async () => {
       const world = await open()
       for (const level of ['agent', 'chain', 'subject'] as const) {
