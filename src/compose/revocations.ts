@@ -5,6 +5,9 @@ import type { Principal } from '../core/principal.ts'
 
 /** Milliseconds between two purges: each looks at every kept token, and a flood of revocations must not become one of purges. */
 const purgeEveryMs = 50
+/** Where a purge takes long: of the thread's time, purges have one part in so many, and none waits for longer than this. */
+const purgeShare = 20
+const longestWaitMs = 500
 
 export interface RevocationsNeeds {
   readonly state: Pick<State, 'revocations' | 'feed'>
@@ -30,36 +33,50 @@ export const standingValidators = ({ identity }: Pick<Settings, 'identity'>): Re
  * Whether revocations concern a principal, whatever their instants: dropping a token too many costs a new one.
  * @param revoked targets by level
  */
-export const concernedBy =
-  (revoked: ReadonlyMap<RevocationLevel, ReadonlySet<string>>) =>
-  ({ tokenId, subject, rawSubject, actor, issued }: Principal): boolean => {
-    const names = (level: RevocationLevel, target: string | undefined) => target !== undefined && revoked.get(level)?.has(target) === true
-    if (names('token', tokenId) || names('subject', subject)) return true
+export function concernedBy(revoked: ReadonlyMap<RevocationLevel, ReadonlySet<string>>): (principal: Principal) => boolean {
+  // Looked up once: a hundred thousand principals are asked about.
+  const none: ReadonlySet<string> = new Set()
+  const of = (level: RevocationLevel): ReadonlySet<string> => revoked.get(level) ?? none
+  const [tokens, subjects, agents, chains, tasks, clients] = [
+    of('token'),
+    of('subject'),
+    of('agent'),
+    of('chain'),
+    of('task'),
+    of('client'),
+  ]
+  return ({ tokenId, subject, rawSubject, actor, issued }) => {
+    if ((tokenId !== undefined && tokens.has(tokenId)) || subjects.has(subject)) return true
     if (issued === undefined) return false
-    if (names('subject', rawSubject) || names('agent', rawSubject) || names('chain', rawSubject)) return true
-    if (names('agent', actor?.subject) || names('task', issued.task) || names('client', issued.client)) return true
-    for (let one = actor; one !== undefined; one = one.actor) if (names('chain', one.subject)) return true
+    const { task, client } = issued
+    if (subjects.has(rawSubject) || agents.has(rawSubject) || chains.has(rawSubject)) return true
+    if ((task !== undefined && tasks.has(task)) || (client !== undefined && clients.has(client))) return true
+    if (actor !== undefined && agents.has(actor.subject)) return true
+    for (let one = actor; one !== undefined; one = one.actor) if (chains.has(one.subject)) return true
     return false
   }
+}
 
 /** The list of revocations, which purges what is kept near. A principal that is refused gets nothing of that in any case. */
 export async function openRevocations({ state, maxStalenessMs, standing, purge }: RevocationsNeeds): Promise<RevocationList> {
   const list = await openRevocationList({ store: state.revocations, feed: state.feed, maxStalenessMs, standing })
   let waiting = new Map<RevocationLevel, Set<string>>()
   let timer: NodeJS.Timeout | undefined
-  let purgedAt = Number.NEGATIVE_INFINITY
+  let nextAt = Number.NEGATIVE_INFINITY
 
   const purgeNow = (): void => {
     timer = undefined
-    purgedAt = performance.now()
+    const began = performance.now()
     const revoked = waiting
     waiting = new Map()
     purge(concernedBy(revoked))
+    const took = performance.now() - began
+    nextAt = began + Math.min(Math.max(purgeEveryMs, purgeShare * took), longestWaitMs)
   }
   list.onRevoked(({ level, target }: Revocation) => {
     const targets = waiting.get(level) ?? new Set()
     waiting.set(level, targets.add(target))
-    timer ??= setTimeout(purgeNow, Math.max(0, purgedAt + purgeEveryMs - performance.now())).unref()
+    timer ??= setTimeout(purgeNow, Math.max(0, nextAt - performance.now())).unref()
   })
   return {
     ...list,

@@ -7,14 +7,14 @@ export interface ScopeDemand {
 /**
  * Whether a granted scope covers a wanted one. Scopes are `action:resource:identifier`; a `*` stands for
  * the whole of its part and of all parts after it, and only at the end: `invoke:sandbox:*` covers
- * `invoke:sandbox:s1`, `invoke:*` covers both, `*:sandbox:s1` covers nothing but itself.
+ * `invoke:sandbox:s1`, `invoke:*` covers both, `*` covers everything, `*:sandbox:s1` covers nothing but itself.
  */
 export function covers(granted: string, wanted: string): boolean {
   if (granted === wanted) return true
   if (!granted.endsWith('*')) return false
   let prefix = granted
   while (prefix.endsWith(':*')) prefix = prefix.slice(0, -2)
-  if (prefix === '*') return !wanted.endsWith('*')
+  if (prefix === '*') return true
   if (prefix.includes('*')) return false
   return prefix !== granted && wanted.startsWith(`${prefix}:`)
 }

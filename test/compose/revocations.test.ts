@@ -73,6 +73,33 @@ describe('revocations, as a service composes them', () => {
     assert.equal(purges.length, before)
   })
 
+  it('purge seldom where that takes long, and all the same', async () => {
+    let spent = 0
+    const wanted = aPrincipal({ tokenId: 'last' })
+    let purged = false
+    const list = await openRevocations({
+      state,
+      maxStalenessMs: 5000,
+      standing: () => false,
+      purge: (concerns) => {
+        // As a hundred thousand tokens take that are looked at one by one.
+        const until = performance.now() + 20
+        while (performance.now() < until);
+        spent += 20
+        purged ||= concerns(wanted)
+      },
+    })
+    close = list.close
+    const begun = performance.now()
+    for (let i = 0; performance.now() - begun < 900; i++) {
+      await list.revoke(entry({ target: `jti-${i}` }))
+      await sleep(5)
+    }
+    await list.revoke(entry({ target: 'last' }))
+    assert.ok(spent <= 80, `${spent} of 900 ms`)
+    await until('the last', () => purged, 600)
+  })
+
   it('tell validators of credentials that are no tokens', () => {
     const identity = ['oidc', 'mtls', 'api-keys', 'shared-token', 'edge-trust', 'postern', 'basic'].map((type) => ({
       name: `a ${type}`,

@@ -103,7 +103,7 @@ function plainlyCovers(granted: string, wanted: string): boolean {
   let fixed = parts.length
   while (fixed > 0 && parts[fixed - 1] === '*') fixed--
   if (fixed === parts.length || parts.slice(0, fixed).some((part) => part.includes('*'))) return false
-  if (fixed === 0) return !wanted.endsWith('*')
+  if (fixed === 0) return true
   return wanted.startsWith(`${parts.slice(0, fixed).join(':')}:`)
 }
 

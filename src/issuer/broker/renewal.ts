@@ -96,6 +96,9 @@ export function createRenewal({ rules, apps, agents, records, replays, issue, re
         const found = await agents.find(token.subject)
         if (!found || found.agent.token !== token.id || found.agent.status !== 'active') break
         if (turn === mostTurns) throw new Error('an agent is being written over by others')
+        // What it delegated or had exchanged ends with it: none of that lives longer than its own tokens. Before the agent is
+        // released, so that who is stopped in between can do it again.
+        await revoke({ level: 'agent', target: found.agent.id, at, until: Math.max(token.expiresAt, at + found.agent.ttl) })
         if (await agents.change(found, { ...found.agent, status: 'released', lastSeen: at }, at + keptAgents)) {
           onReleased()
           break

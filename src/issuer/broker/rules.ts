@@ -19,12 +19,9 @@ export interface BrokerRules {
 export const clampTtl = (asked: number | undefined, usual: number, ...ceilings: readonly number[]): number =>
   ceilings.reduce((ttl, ceiling) => (ceiling > 0 ? Math.min(ttl, ceiling) : ttl), asked ?? usual)
 
-/** A ceiling that holds everything, wildcards among it. */
-const everything = /^\*(?::\*)*$/
-
 /** Whether each wanted scope is covered by one of the ceiling. */
 export const isWithin = (ceiling: readonly string[], wanted: readonly string[]): boolean =>
-  wanted.every((scope) => ceiling.some((have) => everything.test(have) || covers(have, scope)))
+  wanted.every((scope) => ceiling.some((have) => covers(have, scope)))
 
 /** Why the broker refuses; each has one answer over HTTP. */
 export type BrokerRefusal =

@@ -131,6 +131,22 @@ describe("an agent's token", () => {
       assert.equal(world.counts.released, 1)
     })
 
+    it('takes with it what was delegated before, for as long as that could live', async () => {
+      const world = await open()
+      const { id, token } = await world.agent({ ttl: 200 })
+      const other = await world.agent()
+      const given = await world.delegate(token, { scopes: ['read:data:x'], ttl: undefined, agentId: other.id }, world.at.ms)
+      assert.ok(given.kind === 'delegated' && world.read(given.minted.token))
+      await world.renewal.release(token, world.at.ms)
+      assert.equal(world.read(given.minted.token), undefined)
+      const at = Math.floor(world.at.ms / 1000)
+      assert.deepEqual(
+        world.revocations.filter(({ level }) => level === 'agent'),
+        [{ level: 'agent', target: id, at, until: at + 200 }],
+      )
+      assert.ok(world.read(other.text), 'nobody else is touched')
+    })
+
     it('by several at once is told once, of its own token and of one that was delegated', async () => {
       const world = await open()
       const { token } = await world.agent()
