@@ -3,7 +3,7 @@ import type { Minted, OwnToken, TokenOrder } from '../../core/issuer.ts'
 import type { Issuance, RecordAct } from '../issuance.ts'
 import type { Agent, AgentRegister, FoundAgent } from './agents.ts'
 import { present } from './record-values.ts'
-import { type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
+import { activeUntil, type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
 import { fitsToken } from './token-size.ts'
 
 /** What an agent asks for, for another or for itself. */
@@ -42,7 +42,7 @@ export function delegating({ rules, agents, issue, record }: DelegationNeeds) {
   const seen = async (holder: FoundAgent, at: number): Promise<void> => {
     if (at - holder.agent.lastSeen < seenEvery) return
     // Whoever wrote meanwhile has heard of it too.
-    await agents.change(holder, { ...holder.agent, lastSeen: at }, at + rules().idleAfter)
+    await agents.change(holder, { ...holder.agent, lastSeen: at }, activeUntil(at, rules().idleAfter, holder.stored.until))
   }
 
   return async (token: OwnToken, asked: DelegationOrder, now: number): Promise<Delegated> => {

@@ -8,7 +8,7 @@ import { type AgentRegister, newAgentId } from './agents.ts'
 import type { LaunchTokenRegister } from './launch-tokens.ts'
 import { claimedUntil, claimOf, type Nonces } from './nonces.ts'
 import { present } from './record-values.ts'
-import { type BrokerRefusal, type BrokerRules, clampTtl, isWithin } from './rules.ts'
+import { activeUntil, type BrokerRefusal, type BrokerRules, clampTtl, isWithin } from './rules.ts'
 import { fitsToken } from './token-size.ts'
 
 /** What an agent sends to be let in. */
@@ -106,7 +106,10 @@ export function registering(needs: RegisterNeeds): (asked: Registration, now: nu
     const minted = await issue(order, { actor: id, grant: 'register', detail })
     const times = { registeredAt: at, lastSeen: at }
     const agent = { id, name: kept.agentName, orchestration: asked.orchestration, task: asked.task, app: kept.app, scopes, ttl }
-    await agents.add({ ...agent, ...times, key: key.thumbprint, token: minted.id, status: 'active' }, at + idleAfter)
+    await agents.add(
+      { ...agent, ...times, key: key.thumbprint, token: minted.id, status: 'active' },
+      activeUntil(at, idleAfter, minted.expiresAt),
+    )
     await record({
       type: 'agent_registered',
       outcome: 'success',

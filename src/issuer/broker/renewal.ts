@@ -4,7 +4,7 @@ import type { ReplayStore, Revocation } from '../../core/ports.ts'
 import type { RecordStore } from '../../core/record-store.ts'
 import type { Issuance, RecordAct } from '../issuance.ts'
 import type { AgentRegister, FoundAgent } from './agents.ts'
-import { type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
+import { activeUntil, type BrokerRefusal, type BrokerRules, clampTtl, holderOf, isWithin } from './rules.ts'
 
 export interface RenewalNeeds {
   readonly rules: () => BrokerRules
@@ -80,7 +80,7 @@ export function createRenewal({ rules, apps, agents, records, replays, issue, re
         { actor: agent.id, grant: 'renew', detail: { replaces: token.id } },
       )
       for (let last: FoundAgent | undefined = found, turn = 0; turn < mostTurns; turn++) {
-        if (await agents.change(last, { ...last.agent, token: minted.id, lastSeen: at }, at + idleAfter)) {
+        if (await agents.change(last, { ...last.agent, token: minted.id, lastSeen: at }, activeUntil(at, idleAfter, minted.expiresAt))) {
           await end(token, now)
           return { kind: 'renewed', minted }
         }

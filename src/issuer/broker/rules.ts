@@ -19,6 +19,12 @@ export interface BrokerRules {
 export const clampTtl = (asked: number | undefined, usual: number, ...ceilings: readonly number[]): number =>
   ceilings.reduce((ttl, ceiling) => (ceiling > 0 ? Math.min(ttl, ceiling) : ttl), asked ?? usual)
 
+/**
+ * Up to when an agent counts as active: its last token may be in use all the time, which is not seen here.
+ * @param at when it was heard of @param ends when a token of its ends, or up to when it counted as active so far; all in seconds
+ */
+export const activeUntil = (at: number, idleAfter: number, ends: number): number => Math.max(at + idleAfter, ends)
+
 /** Whether each wanted scope is covered by one of the ceiling. */
 export const isWithin = (ceiling: readonly string[], wanted: readonly string[]): boolean =>
   wanted.every((scope) => ceiling.some((have) => covers(have, scope)))

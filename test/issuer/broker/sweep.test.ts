@@ -49,13 +49,13 @@ describe('the sweep of the broker', () => {
   })
 
   it('expires an agent that nobody has heard of: its tokens are revoked, and it is forgotten a day later', async () => {
-    const world = await open({ rules: { idleAfter: 100, defaultTtl: 1000 } })
-    const idle = await world.agent({}, { maxTtl: 1000 })
+    const world = await open({ rules: { idleAfter: 100 } })
+    const idle = await world.agent({ ttl: 90 })
     world.at.ms += 60_000
-    const busy = await world.agent({}, { maxTtl: 1000 })
+    const busy = await world.agent({ ttl: 90 })
     assert.equal(await countActive(world.state.records, seconds(world)), 2)
     world.at.ms += 41_000
-    assert.deepEqual(await world.sweep(seconds(world)), { ...none, expiredAgents: 1, launchTokens: 1 })
+    assert.deepEqual(await world.sweep(seconds(world)), { ...none, expiredAgents: 1, launchTokens: 1, tokens: 1 })
     assert.deepEqual(
       world.revocations.map(({ level, target }) => [level, target]),
       [['agent', idle.id]],
@@ -72,9 +72,20 @@ describe('the sweep of the broker', () => {
     assert.equal(await world.agents.find(idle.id), undefined)
   })
 
+  it('leaves an agent alone while its token lives, however long nobody has heard of it: it may be at work', async () => {
+    const world = await open({ rules: { idleAfter: 100 } })
+    const { id, text } = await world.agent({ ttl: 500 }, { maxTtl: 500 })
+    world.at.ms += 499_000
+    assert.equal((await world.sweep(seconds(world))).expiredAgents, 0)
+    assert.ok(world.read(text))
+    assert.ok(await world.agents.findActive(id, seconds(world)))
+    world.at.ms += 2_000
+    assert.equal((await world.sweep(seconds(world))).expiredAgents, 1)
+  })
+
   it('goes on with an agent whose tokens were not revoked when the one that swept was stopped', async () => {
     const world = await open({ rules: { idleAfter: 100 } })
-    const { id } = await world.agent()
+    const { id } = await world.agent({ ttl: 90 })
     world.at.ms += 101_000
     const stopped = sweeping({
       records: world.state.records,

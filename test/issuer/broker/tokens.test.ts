@@ -102,7 +102,7 @@ describe("an agent's token", () => {
       await world.apps.remove(app.id, 'admin')
       assert.equal((await world.renewal.renew(token, world.at.ms)).kind, 'refused')
       assert.equal(last(world)?.reason, 'app_removed')
-      const idle = await world.agent()
+      const idle = await world.agent({ ttl: 50 })
       world.at.ms += 60_000
       assert.equal((await world.renewal.renew(idle.token, world.at.ms)).kind, 'refused')
     })
