@@ -24,6 +24,7 @@ const titles: Partial<Record<ContentfulStatusCode, string>> = {
   401: 'An admin token is required',
   403: 'Not allowed',
   404: 'Nothing is here',
+  409: 'It is not as it would have to be',
   413: 'The body is too large',
   415: 'The body must be JSON',
   421: 'This is not the host that was asked for',

@@ -16,7 +16,7 @@ export interface IssuerOptions extends CommonOptions {
 /** The options of commands that speak to the issuer's listener. */
 export const withIssuer = (command: Command, io: Io): Command =>
   withCommon(command, io)
-    .option('--issuer <url>', 'http(s)://host:port of the issuer, instead of that of the policy file')
+    .option('--issuer <url>', 'http(s)://host:port of the issuer, instead of POSTERN_ISSUER_URL and that of the policy file')
     .option('--ca <file>', 'PEM file that the issuer is trusted by')
 
 export interface Answer {
@@ -33,8 +33,10 @@ export interface IssuerClient {
 }
 
 const timeoutMs = 10_000
+/** Stands for `--issuer`. */
+const urlVariable = 'POSTERN_ISSUER_URL'
 
-/** Where the issuer is: as the options say, else the policy file, else the connection file. @throws {CommandFailed} */
+/** Where the issuer is: as the options say, or the environment, else the policy file, else the connection file. @throws {CommandFailed} */
 export async function openIssuerClient(options: IssuerOptions, io: Io): Promise<IssuerClient> {
   const url = (await urlOf(options, io)).replace(/\/$/, '')
   const parsed = URL.canParse(url) ? new URL(url) : undefined
@@ -70,7 +72,8 @@ export async function openIssuerClient(options: IssuerOptions, io: Io): Promise<
 }
 
 async function urlOf(options: IssuerOptions, io: Io): Promise<string> {
-  if (options.issuer !== undefined) return options.issuer
+  const given = options.issuer ?? io.env[urlVariable]
+  if (given !== undefined) return given
   if (!existsSync(options.config) && isUsualPolicy(options, io)) {
     const connection = readConnection(io.env)
     if (connection) return connection.url

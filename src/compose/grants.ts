@@ -60,9 +60,9 @@ export interface ComposedGrants {
    * @returns ids of the access tokens that were revoked with it; none where it is no refresh token
    */
   readonly endFamily: (token: OwnToken, now: number) => Promise<readonly string[]>
-  /** Keys of issuers, for status. */
   /** Whether it is a refresh token that is good no more: it was used, or its family has ended. @throws {Unavailable} */
   readonly isSpent: (token: OwnToken) => Soon<boolean>
+  /** Keys of issuers, for status. */
   readonly jwks: () => readonly Jwks[]
   readonly close: () => Promise<void>
 }

@@ -4,7 +4,7 @@ import { type Path, pathText, type Report } from './faults.ts'
 import { alternatives, under } from './zod-walk.ts'
 
 /** Variables that begin like overrides and are none: of the command line, scripts and tests. */
-const others = /^POSTERN_(?:TEST_.*|CACHE|NODE|ENVOY|REDIS|KEYCLOAK|DEX|CONFIG|CONNECTION|ADMIN_URL)$/
+const others = /^POSTERN_(?:TEST_.*|CACHE|NODE|ENVOY|REDIS|KEYCLOAK|DEX|CONFIG|CONNECTION|ADMIN_URL|ISSUER_URL|CLIENT_SECRET)$/
 
 type Env = Readonly<Record<string, string | undefined>>
 interface Place {
