@@ -117,7 +117,9 @@ export const broker = () =>
       default_ttl: duration({ min: '1s' }).prefault('300s').describe('life of a token that asks for none'),
       max_ttl: duration().prefault('86400s').describe('longer ones are clamped; 0s: no ceiling'),
       app_token_ttl: duration({ min: '1s' }).prefault('1800s'),
-      idle_after: duration({ min: '1s' }).prefault('1h').describe('an agent that was not heard of for so long, and whose last token has ended, has expired'),
+      idle_after: duration({ min: '1s' })
+        .prefault('1h')
+        .describe('an agent that was not heard of for so long, and whose last token has ended, has expired'),
       roles: some(text()).optional().describe("roles of agents' tokens at the edge"),
       seed_tokens: z
         .boolean()
