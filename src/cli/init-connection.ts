@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { systemCode } from '../core/system-code.ts'
+import { resolve } from 'node:path'
 import { connectionPlaces, connectionText, secretVariable } from './connection.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
+import { writePrivate } from './private-file.ts'
 
 export interface ConnectionOptions {
   /** dev: in the home of whoever runs it; prod: for the machine. */
@@ -21,18 +20,7 @@ export function initConnection({ mode, configPath, adminUrl, force, json }: Conn
   const place = configPath ?? connectionPlaces(io.env)[mode]
   if (place === undefined) throw new CommandFailed(2, 'there is no home folder: give --config-path')
   const file = resolve(place)
-  try {
-    // What is there keeps its mode, however it is written over.
-    if (force && existsSync(file)) chmodSync(file, 0o600)
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    writeFileSync(file, connectionText(adminUrl, randomBytes(32).toString('base64url')), { mode: 0o600, flag: force ? 'w' : 'wx' })
-  } catch (cause) {
-    const code = systemCode(cause)
-    throw new CommandFailed(
-      1,
-      code === 'EEXIST' ? `${file} is there already: --force writes over it` : `${file}: cannot be written (${code})`,
-    )
-  }
+  writePrivate(file, connectionText(adminUrl, randomBytes(32).toString('base64url')), force ?? false, true)
   if (json) {
     printJson(io, { file, admin_url: adminUrl })
     return

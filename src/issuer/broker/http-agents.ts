@@ -1,3 +1,4 @@
+import type { BodySchema } from '../../core/http-body.ts'
 import { bearerOf } from '../../core/http-problem.ts'
 import type { OwnToken } from '../../core/issuer.ts'
 import { type BrokerContext, readBody, refusal, tokenAnswer } from './http-answers.ts'
@@ -14,6 +15,24 @@ export function agentCalls(options: BrokerHttpOptions): readonly Call[] {
     return token === undefined ? undefined : present(token, { kind: 'edge', audience: rules().audience }, now)
   }
   const limit = 'asks' as const
+  /** A call by the agent's token, which is looked at before the body. @param empty what no body stands for; absent: there must be one */
+  const byToken = <T>(
+    path: string,
+    schema: BodySchema<T>,
+    empty: unknown,
+    run: (c: BrokerContext, token: OwnToken, now: number, body: T) => Promise<Response>,
+  ): Call => ({
+    method: 'POST',
+    path,
+    limit,
+    run: async (c) => {
+      const now = clock()
+      const token = presented(c, now)
+      if (!token) return refusal(c, 'invalid_token')
+      const body = await readBody(c, schema, empty)
+      return body instanceof Response ? body : run(c, token, now, body)
+    },
+  })
 
   return [
     { method: 'GET', path: '/v1/challenge', limit, run: (c) => c.json({ nonce: nonces.make(clock()), expires_in: nonceLife }) },
@@ -52,47 +71,17 @@ export function agentCalls(options: BrokerHttpOptions): readonly Call[] {
         return c.json(token ? { valid: true, claims: token.claims } : { valid: false })
       },
     },
-    {
-      method: 'POST',
-      path: '/v1/token/renew',
-      limit,
-      run: async (c) => {
-        const now = clock()
-        const token = presented(c, now)
-        if (!token) return refusal(c, 'invalid_token')
-        const body = await readBody(c, noBody, {})
-        if (body instanceof Response) return body
-        const renewed = await renewal.renew(token, now)
-        return renewed.kind === 'refused' ? refusal(c, renewed.reason) : c.json(tokenAnswer(renewed.minted))
-      },
-    },
-    {
-      method: 'POST',
-      path: '/v1/token/release',
-      limit,
-      run: async (c) => {
-        const now = clock()
-        const token = presented(c, now)
-        if (!token) return refusal(c, 'invalid_token')
-        const body = await readBody(c, noBody, {})
-        if (body instanceof Response) return body
-        await renewal.release(token, now)
-        return c.body(null, 204)
-      },
-    },
-    {
-      method: 'POST',
-      path: '/v1/delegate',
-      limit,
-      run: async (c) => {
-        const now = clock()
-        const token = presented(c, now)
-        if (!token) return refusal(c, 'invalid_token')
-        const body = await readBody(c, delegateBody)
-        if (body instanceof Response) return body
-        const delegated = await delegate(token, { scopes: body.scope, ttl: body.ttl, agentId: body.agent_id }, now)
-        return delegated.kind === 'refused' ? refusal(c, delegated.reason) : c.json(tokenAnswer(delegated.minted))
-      },
-    },
+    byToken('/v1/token/renew', noBody, {}, async (c, token, now) => {
+      const renewed = await renewal.renew(token, now)
+      return renewed.kind === 'refused' ? refusal(c, renewed.reason) : c.json(tokenAnswer(renewed.minted))
+    }),
+    byToken('/v1/token/release', noBody, {}, async (c, token, now) => {
+      await renewal.release(token, now)
+      return c.body(null, 204)
+    }),
+    byToken('/v1/delegate', delegateBody, undefined, async (c, token, now, body) => {
+      const delegated = await delegate(token, { scopes: body.scope, ttl: body.ttl, agentId: body.agent_id }, now)
+      return delegated.kind === 'refused' ? refusal(c, delegated.reason) : c.json(tokenAnswer(delegated.minted))
+    }),
   ]
 }

@@ -1,22 +1,14 @@
 import { createPublicKey } from 'node:crypto'
-import type { Client, ClientAuthentication, ExchangeRights, Grant } from '../../core/issuer-client.ts'
+import type { Client, ClientAuthentication } from '../../core/issuer-client.ts'
 import { isJsonObject, type JsonObject } from '../../core/json.ts'
 import { sameSecret } from '../../core/same-secret.ts'
 
 /** A client as the policy has it. Times in seconds; what is read again is a function. */
-export interface ClientEntry {
-  readonly id: string
+export interface ClientEntry extends Omit<Client, 'authentication'> {
   readonly authentication:
     | { readonly kind: 'secret'; readonly secret: () => string }
     | { readonly kind: 'private_key_jwt'; readonly jwks: () => string }
     | Extract<ClientAuthentication, { kind: 'mtls' }>
-  readonly grants: readonly Grant[]
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  readonly audiences: readonly string[]
-  readonly ttl: number
-  readonly introspects: boolean
-  readonly exchange: ExchangeRights | undefined
 }
 
 /** The clients of a policy, found by their ids. */
