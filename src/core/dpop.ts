@@ -1,7 +1,7 @@
 import { hash, type KeyObject } from 'node:crypto'
 import { type ProofKey, readProofKey } from './dpop-key.ts'
 import { normalUri } from './dpop-target.ts'
-import type { JsonObject } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
 import { isSignatureAlgorithm, type SignatureAlgorithm, verifySignature } from './jws.ts'
 import { clockSkew, parseJwt } from './jwt.ts'
 
@@ -18,17 +18,23 @@ export interface ProofRules {
 }
 
 /** The request that a proof has to be of. */
-export interface ProvedRequest {
+export interface ProvedTarget {
   readonly method: string
   /** Of the request as the client sent it: the normal form that {@link normalUri} gives. */
   readonly uri: string
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** What a proof shown beside an access token has to fit. */
+export interface BoundToken {
   /** The access token presented with it. */
   readonly token: string
   /** Thumbprint of the key that the token is bound to (`cnf.jkt`). */
   readonly thumbprint: string
-  /** Milliseconds since the epoch. */
-  readonly now: number
 }
+
+export type ProvedRequest = ProvedTarget & BoundToken
 
 /** A proof of which all but its being new, and its nonce, is verified. */
 export interface VerifiedProof {
@@ -38,19 +44,30 @@ export interface VerifiedProof {
   readonly nonce: string | undefined
 }
 
+/** A proof as {@link readProof} verified it; of its nonce nothing is known. */
+export interface ReadProof {
+  /** Thumbprint of the key that it was made with. */
+  readonly thumbprint: string
+  readonly id: string
+  readonly until: number
+  readonly nonce: Json | undefined
+}
+
 /**
- * Verifies a DPoP proof as a resource server has to (RFC 9449, section 4.3, items 2 to 12). The signature comes last, so that a
- * forged proof costs little, and keys are imported only where a token is bound to them.
+ * Verifies a DPoP proof (RFC 9449, section 4.3, items 2 to 9 and 11), whoever asks for it. The signature comes last, so that a
+ * forged proof costs little, and keys are imported only where they may be those of the token.
  * @param text the `DPoP` header's value
+ * @param bound of a resource server: what it has to fit besides (items 10 and 12). At the token endpoint (section 5) a proof is of no token
  * @param keyOf imports a key, or remembers it
  * @returns what is wrong with it, for logs
  */
-export function verifyProof(
+export function readProof(
   text: string,
-  request: ProvedRequest,
+  target: ProvedTarget,
+  bound: BoundToken | undefined,
   rules: ProofRules,
   keyOf: (key: ProofKey) => KeyObject | undefined,
-): VerifiedProof | string {
+): ReadProof | string {
   const jwt = parseJwt(text)
   if (!jwt) return 'the proof is no JWT in the strict form, or over 8 KiB'
   const { header, payload } = jwt
@@ -60,24 +77,40 @@ export function verifyProof(
   if (Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) return 'the proof has a crit or b64 header'
   const key = readProofKey(header['jwk'])
   if (typeof key === 'string') return key
-  if (key.thumbprint !== request.thumbprint) return 'the proof is made with another key than the one that the token is bound to'
-  const fault = wrongTarget(payload, request) ?? wrongTime(payload, request.now, rules.maxAgeMs)
+  if (bound && key.thumbprint !== bound.thumbprint) return 'the proof is made with another key than the one that the token is bound to'
+  const fault = wrongTarget(payload, target, bound?.token) ?? wrongTime(payload, target.now, rules.maxAgeMs)
   if (fault !== undefined) return fault
   const { jti, nonce, iat } = payload
   if (typeof jti !== 'string' || jti === '' || jti.length > longestIdentifier)
     return `jti is no text of 1 to ${longestIdentifier} characters`
-  if (nonce !== undefined && (typeof nonce !== 'string' || nonce.length > longestIdentifier)) return 'nonce is no text, or too long'
   const imported = keyOf(key)
   if (!imported || !verifySignature(text, alg, imported)) return 'the signature of the proof does not verify'
   // Another replica's clock may be behind the one that took it first.
-  return { id: jti, until: (iat as number) + rules.maxAgeMs / 1000 + clockSkew, nonce }
+  return { thumbprint: key.thumbprint, id: jti, until: (iat as number) + rules.maxAgeMs / 1000 + clockSkew, nonce }
 }
 
-function wrongTarget({ htm, htu, ath }: JsonObject, { method, uri, token }: ProvedRequest): string | undefined {
+/** Verifies a DPoP proof as a resource server has to: {@link readProof}, with the token that is bound to its key. */
+export function verifyProof(
+  text: string,
+  request: ProvedRequest,
+  rules: ProofRules,
+  keyOf: (key: ProofKey) => KeyObject | undefined,
+): VerifiedProof | string {
+  const read = readProof(text, request, request, rules, keyOf)
+  if (typeof read === 'string') return read
+  const { id, until, nonce } = read
+  if (nonce !== undefined && !isNonce(nonce)) return 'nonce is no text, or too long'
+  return { id, until, nonce }
+}
+
+/** Whether a `nonce` is of a form that anybody gives out. */
+export const isNonce = (nonce: Json | undefined): nonce is string => typeof nonce === 'string' && nonce.length <= longestIdentifier
+
+function wrongTarget({ htm, htu, ath }: JsonObject, { method, uri }: ProvedTarget, token: string | undefined): string | undefined {
   if (htm !== method) return 'htm is not the method of the request'
   if (typeof htu !== 'string' || normalUri(htu) !== uri)
     return `htu is not ${uri.length > longestTold ? `${uri.slice(0, longestTold)}...` : uri}`
-  return ath === hash('sha256', token, 'base64url') ? undefined : 'ath is not the hash of the token'
+  return token === undefined || ath === hash('sha256', token, 'base64url') ? undefined : 'ath is not the hash of the token'
 }
 
 /** @param now milliseconds since the epoch */
