@@ -18,6 +18,7 @@ import { holdInForce } from './compose/in-force.ts'
 import { composeEndpoints, openIssuer } from './compose/issuer.ts'
 import { createKeysLog } from './compose/keys-log.ts'
 import { type Measured, metricSources } from './compose/measured.ts'
+import { composeProcessing } from './compose/processing.ts'
 import { createRejectionLog } from './compose/rejections.ts'
 import { openRulings } from './compose/rulings.ts'
 import { printSeedTokens } from './compose/seed-tokens.ts'
@@ -140,7 +141,20 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
     const handler = composeChecking({ rulings, inForce, metrics, newId, onFault: onFault('wire') })
     const crew =
       worker && size > 1 ? createCrew({ size, command: worker, unchanging: unchangingOf(settings), fingerprintKey, log }) : undefined
-    Object.assign(parts, { state, audit, rulings, handler, crew } satisfies Measured)
+    const processing =
+      settings.listen.ext_proc && !link
+        ? composeProcessing({
+            state,
+            policy: () => inForce.loaded().policy,
+            owners: rulings.lookup,
+            count: metrics.processing,
+            newId,
+            log,
+            onFault: onFault('ext_proc'),
+          })
+        : undefined
+    if (processing) closing.add(processing.close)
+    Object.assign(parts, { state, audit, rulings, handler, crew, processing } satisfies Measured)
 
     const readiness = () =>
       readinessOf({
@@ -151,7 +165,8 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
         workers: crew && { serving: crew.counts().alive, wanted: crew.size },
       })
     const exchanged = () => tokenService?.jwks() ?? []
-    const status = () => statusOf({ version, started, state, issuer, rulings, exchanged, inForce, crew, ready: () => readiness().ready })
+    const status = () =>
+      statusOf({ version, started, state, issuer, rulings, exchanged, inForce, crew, processing, ready: () => readiness().ready })
     const counted = metricsOfAll(metrics, crew)
     const trail = boundTrail({ audit: state.audit, newId, realm: settings.realm, onFault: onFault('audit') })
     closing.add(trail.close)
@@ -210,6 +225,7 @@ export async function serve({ config, env, realm, worker, link }: ServeOptions):
       handler,
       crew,
       link,
+      processing,
       admin: (request, connection) => admin.fetch(request, connection),
       issuer: documents && (broker?.over(documents, (request, connection) => onIssuer.fetch(request, connection)) ?? documents),
       takeIssuer: tokenService?.take,

@@ -88,19 +88,20 @@ export async function startPlatform(say: (text: string) => void): Promise<Platfo
     )
 
     say('starting two upstreams: a workload manager and a sandbox')
-    const manager = started(await workloadManager({ issuer, admin, adminSecret }))
-    const box = started(await sandbox({ issuer, admin, adminSecret }))
+    const manager = started(await workloadManager(issuer))
+    const box = started(await sandbox(issuer))
 
-    say('starting Envoy with envoy/envoy.yaml')
+    say('starting Envoy with envoy/capture.yaml')
     const envoy = started(
       await startEnvoy(
-        envoyFile('envoy.yaml', {
+        envoyFile('capture.yaml', {
           'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
           'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0',
           'address: keycloak.example, port_value: 443': `address: 127.0.0.1, port_value: ${keycloak.port}`,
           '/etc/ssl/certs/ca-certificates.crt': `${folder.path}/workloads-ca.crt`,
           '/etc/envoy/certs': folder.path,
           '/run/postern/check.sock': socket,
+          '/run/postern/ext-proc.sock': folder.file('ext-proc.sock'),
           'port_value: 8081': `port_value: ${manager.port}`,
           'port_value: 8082': `port_value: ${box.port}`,
         }),

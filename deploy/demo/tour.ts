@@ -19,17 +19,25 @@ export interface Shown {
 
 interface Step {
   readonly title: string
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   readonly path: string
   readonly token?: string
   readonly agent?: true
   readonly headers?: Readonly<Record<string, string>>
-  readonly expect: { readonly status: number; readonly reason: string; readonly owner?: string; readonly subject?: string }
+  readonly body?: object
+  readonly expect: {
+    readonly status: number
+    readonly reason: string
+    readonly owner?: string
+    readonly subject?: string
+    /** What the caller is shown of a list. */
+    readonly items?: readonly string[]
+  }
 }
 
 interface Answer {
   readonly shown: Shown
-  readonly body: { readonly id?: string; readonly saw?: Saw }
+  readonly body: { readonly id?: string; readonly reason?: string; readonly items?: readonly { readonly id: string }[]; readonly saw?: Saw }
 }
 
 /** Walks the tour and tells each step as it is done. */
@@ -54,6 +62,13 @@ export async function walk(platform: Platform, tell: (shown: Shown) => void): Pr
   const run = { method: 'POST', path: `/v1/sandboxes/${id}/run` } as const
   await go({ title: 'alice invokes her sandbox', ...run, token: alice, expect: { ...ok, owner: 'yes', subject: 'alice' } })
   await go({ title: 'bob tries the sandbox of alice', ...run, token: bob, expect: { status: 403, reason: 'not_owner', owner: 'no' } })
+  await go({
+    title: 'bob has his own made under the same name',
+    ...create,
+    token: bob,
+    body: { id },
+    expect: { status: 409, reason: 'takeover' },
+  })
   await go({ title: 'an admin passes', ...run, token: carol, expect: { ...ok, owner: 'bypassed', subject: 'carol' } })
   const theirs = await go({
     title: 'an agent, by its client certificate, creates one',
@@ -62,6 +77,9 @@ export async function walk(platform: Platform, tell: (shown: Shown) => void): Pr
     expect: { status: 201, reason: 'ok', subject: 'workload:spiffe://cluster.local/ns/agents/sa/researcher' },
   })
   await go({ title: 'and invokes it', ...run, path: `/v1/sandboxes/${theirs.id}/run`, agent: true, expect: { ...ok, owner: 'yes' } })
+  const list = { method: 'GET', path: '/v1/sandboxes' } as const
+  await go({ title: 'alice lists sandboxes: she sees hers', ...list, token: alice, expect: { ...ok, items: [id] } })
+  await go({ title: 'an admin sees all', ...list, token: carol, expect: { ...ok, items: [id, theirs.id ?? 'none'] } })
   await go({ title: 'dave has no role', ...create, token: dave, expect: { status: 403, reason: 'missing_role' } })
   await go({ title: 'nobody at all', ...create, expect: { status: 401, reason: 'no_credential' } })
   await go({ title: 'an expired token', ...create, token: late, expect: { status: 401, reason: 'expired_credential' } })
@@ -81,6 +99,14 @@ export async function walk(platform: Platform, tell: (shown: Shown) => void): Pr
   })
   await go({ title: 'a path that no route has', ...run, path: '/v1/admin', token: carol, expect: { status: 403, reason: 'no_route' } })
   await go({ title: 'a public route', method: 'GET', path: '/healthz', expect: ok })
+  await go({
+    title: 'alice deletes her sandbox',
+    method: 'DELETE',
+    path: `/v1/sandboxes/${id}`,
+    token: alice,
+    expect: { status: 204, reason: 'ok', owner: 'yes' },
+  })
+  await go({ title: 'and it is nobody’s any more', ...run, token: alice, expect: { status: 403, reason: 'not_owner', owner: 'no' } })
   return shown
 }
 
@@ -115,21 +141,25 @@ async function take(platform: Platform, step: Step): Promise<Answer> {
       ...(step.token === undefined ? {} : { authorization: `Bearer ${step.token}` }),
       ...step.headers,
     },
+    ...(step.body && { body: JSON.stringify(step.body) }),
   })
   const body = parsed(answer.body)
   // On a denial Postern tells the client its decision; on an allow the upstream, which these upstreams tell on.
   const decision = answer.headers['x-postern-decision'] ?? answer.headers['x-decision-seen']
   if (!decision) throw new Error(`${step.title}: the answer (${answer.status}) carries no decision id`)
   const line = await platform.envoy.logLine({ decision_id: decision })
-  const reason = String(line['reason'])
+  // What ext_authz has let on, ext_proc may still answer otherwise, with a reason of its own.
+  const reason = body.reason ?? String(line['reason'])
   const { expect } = step
   const faults = [
     ...differs('status', answer.status, expect.status),
     ...differs('reason', reason, expect.reason),
     ...(expect.owner === undefined ? [] : differs('owner_match', line['owner_match'], expect.owner)),
+    ...(expect.items === undefined ? [] : differs('the list', body.items?.map(({ id }) => id).join(' '), expect.items.join(' '))),
     ...(expect.subject === undefined ? [] : differs('subject at the upstream', body.saw?.subject, expect.subject)),
   ]
-  const saw = body.saw ? told(body.saw) : '–'
+  const items = body.items ? `; the caller sees ${body.items.map(({ id }) => id).join(' ')}` : ''
+  const saw = body.saw ? told(body.saw) + items : '–'
   return {
     body,
     shown: { title: step.title, request: `${step.method} ${step.path}`, status: answer.status, reason, saw, accessLog: line, faults },

@@ -17,13 +17,6 @@ export interface Saw {
   readonly token: { readonly sub?: unknown; readonly aud?: unknown; readonly resource?: unknown; readonly act?: unknown } | string
 }
 
-export interface UpstreamOptions {
-  readonly issuer: string
-  /** The owner API of Postern. */
-  readonly admin: string
-  readonly adminSecret: string
-}
-
 /** Verifies the downstream token as any upstream should: by the issuer's JWKS, for this audience alone. */
 function verifier(issuer: string, audience: string): (request: IncomingMessage) => Promise<JWTPayload> {
   const keys = createRemoteJWKSet(new URL(`${issuer}/jwks.json`))
@@ -39,22 +32,30 @@ function sawOf(upstream: string, request: IncomingMessage, { sub, aud, resource,
   return { upstream, subject: header('subject'), roles: header('roles'), workload: header('workload'), token: { sub, aud, resource, act } }
 }
 
-/** Creates sandboxes, and records who owns them: the `sub` of the token that Postern put on the request. */
-export function workloadManager(options: UpstreamOptions): Promise<Upstream> {
-  const verify = verifier(options.issuer, 'workloadmanager')
+/** Creates, lists and deletes sandboxes. It knows nothing of who owns what: that is read from its answers. */
+export function workloadManager(issuer: string): Promise<Upstream> {
+  const verify = verifier(issuer, 'workloadmanager')
+  const ids = new Set<string>()
   return listen(async (request, response) => {
     if (request.url === '/healthz') return json(response, 200, { status: 'ok' })
     const token = await verify(request)
-    const id = `sb-${randomUUID().slice(0, 8)}`
-    const { access_token } = await call(`${options.admin}/v1/admin/auth`, 'POST', { secret: options.adminSecret })
-    await call(`${options.admin}/v1/resources/sandbox/${id}/labels`, 'PUT', { owner: token.sub }, String(access_token))
-    return json(response, 201, { id, saw: sawOf('workloadmanager', request, token) })
+    const saw = sawOf('workloadmanager', request, token)
+    if (request.method === 'GET') return json(response, 200, { items: [...ids].map((id) => ({ id })), saw })
+    if (request.method === 'DELETE') {
+      ids.delete(request.url?.split('/')[3] ?? '')
+      response.writeHead(204).end()
+      return
+    }
+    // Who asks for a name gets it, whether it is taken or not: such upstreams exist.
+    const { id = `sb-${randomUUID().slice(0, 8)}` } = JSON.parse((await textOf(request)) || '{}') as { id?: string }
+    ids.add(id)
+    return json(response, 201, { id, saw })
   })
 }
 
 /** A sandbox: verifies its token, and that it was made for this very sandbox. */
-export function sandbox(options: UpstreamOptions): Promise<Upstream> {
-  const verify = verifier(options.issuer, 'picod')
+export function sandbox(issuer: string): Promise<Upstream> {
+  const verify = verifier(issuer, 'picod')
   return listen(async (request, response) => {
     const token = await verify(request)
     const id = request.url?.split('/')[3]
@@ -63,12 +64,10 @@ export function sandbox(options: UpstreamOptions): Promise<Upstream> {
   })
 }
 
-async function call(url: string, method: string, body: object, token?: string): Promise<Record<string, unknown>> {
-  const headers = { 'content-type': 'application/json', ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) }
-  const answer = await fetch(url, { method, headers, body: JSON.stringify(body) })
-  if (!answer.ok) throw new Error(`${method} ${new URL(url).pathname} answered ${answer.status}: ${await answer.text()}`)
-  const text = await answer.text()
-  return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
+async function textOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString()
 }
 
 function json(response: ServerResponse, status: number, body: object): void {

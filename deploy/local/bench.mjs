@@ -1,6 +1,7 @@
 /**
  * `npm run bench [-- OPTIONS]`: finds Node, installs and builds what is missing, and runs bench/run.ts, which measures
- * Postern beside its peers. `-- --help` tells its options. Linux only: it reads CPU times from /proc.
+ * Postern beside its peers. `-- --help` tells its options. Linux only: it reads CPU times from /proc. With `--direct` it runs
+ * bench/direct/run.ts in its place: what a router between Envoy and a new sandbox costs.
  */
 import { join } from 'node:path'
 import { runAttached } from './attached.mjs'
@@ -14,7 +15,8 @@ try {
   const node = await ensureNode()
   await ensurePackages()
   await ensureBuild()
-  runAttached(node, [join(checkout, 'bench/run.ts'), ...process.argv.slice(2)])
+  const args = process.argv.slice(2)
+  runAttached(node, [join(checkout, args.includes('--direct') ? 'bench/direct/run.ts' : 'bench/run.ts'), ...args])
 } catch (error) {
   if (!(error instanceof SetupError)) throw error
   process.stderr.write(`bench: ${error.message}\n`)

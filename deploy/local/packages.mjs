@@ -11,7 +11,7 @@ const modules = join(checkout, 'node_modules')
 const installed = join(modules, '.postern-lock-hash')
 const dist = join(checkout, 'dist')
 const built = join(dist, '.sources-hash')
-const served = join(checkout, 'proto', 'served.json')
+const compiled = ['served.json', 'processor.json'].map((name) => join(checkout, 'proto', name))
 /** One lock a checkout: two commands started at once install and build once. */
 const lockName = `checkout-${createHash('sha256').update(checkout).digest('hex').slice(0, 12)}`
 
@@ -32,16 +32,16 @@ export async function ensurePackages() {
 }
 
 /**
- * Compiles src/ to dist/ and proto/served.proto to proto/served.json when any source is newer than what was built.
+ * Compiles src/ to dist/ and proto/served.proto to JSON beside it when any source is newer than what was built.
  * Needs the packages. The new dist/ replaces the old one in one step, so that a service running from it is not half replaced.
  * @throws {SetupError} with the compiler's errors
  */
 export async function ensureBuild() {
   const wanted = hashOf(sources())
-  if (textOf(built) === wanted && isFile(served)) return
+  if (textOf(built) === wanted && compiled.every(isFile)) return
   await withLock(lockName, async () => {
-    if (textOf(built) === wanted && isFile(served)) return
-    step('building dist/ and proto/served.json')
+    if (textOf(built) === wanted && compiled.every(isFile)) return
+    step('building dist/ and proto/')
     const scratch = join(modules, '.postern-build')
     rmSync(scratch, { recursive: true, force: true })
     mkdirSync(scratch, { recursive: true })
@@ -63,7 +63,7 @@ function isInstalled() {
   return own !== undefined && own.mtimeMs >= statSync(lockfile).mtimeMs
 }
 
-/** @returns {string[]} what dist/ and proto/served.json are made from, in a fixed order */
+/** @returns {string[]} what dist/ and the JSON in proto/ are made from, in a fixed order */
 function sources() {
   const files = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'deploy/local/protos.mjs'].map((name) => join(checkout, name))
   for (const name of readdirSync(join(checkout, 'src'), { recursive: true, encoding: 'utf8' })) {

@@ -1,15 +1,20 @@
 /**
- * Compiles proto/served.proto, with the official files that it imports, into proto/served.json: the JSON form of
- * protobufjs, for `fromJSON` of @grpc/proto-loader. Field names stay as in the .proto files (keepCase), as Envoy's
- * documentation and gRPC reflection write them. Only what the served services reach is kept, without comments. Beside it
- * stand the file descriptors that reflection hands out.
+ * Compiles proto/served.proto, with the official files that it imports, into proto/served.json (what the check listener
+ * serves) and proto/processor.json (the ext_proc listener): the JSON form of protobufjs, for `fromJSON` of
+ * @grpc/proto-loader. Two files, so that a process without ext_proc reads nothing of it. Field names stay as in the .proto
+ * files (keepCase), as Envoy's documentation and gRPC reflection write them. Only what the services reach is kept,
+ * without comments. In served.json the file descriptors that reflection hands out stand beside it.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { checkout } from './cache.mjs'
 
-const services = ['envoy.service.auth.v3.Authorization', 'grpc.health.v1.Health']
+const health = 'grpc.health.v1.Health'
+const outputs = [
+  { file: 'served.json', services: ['envoy.service.auth.v3.Authorization', health], described: true },
+  { file: 'processor.json', services: ['envoy.service.ext_proc.v3.ExternalProcessor'], described: false },
+]
 const xds = join(checkout, 'node_modules/@grpc/grpc-js-xds/deps')
 const includes = [
   join(checkout, 'proto'),
@@ -38,40 +43,44 @@ root.resolvePath = (/** @type {string} */ _origin, /** @type {string} */ target)
 root.loadSync('served.proto', { keepCase: true })
 root.resolveAll()
 
-const kept = new Set()
-for (const name of services) keep(root.lookupService(name))
-const json = prune(root.toJSON({ keepComments: false }), '')
+for (const { file, services, described } of outputs) {
+  const kept = new Set()
+  for (const name of services) keep(root.lookupService(name), kept)
+  const json = prune(root.toJSON({ keepComments: false }), '', kept)
+  write(file, `${JSON.stringify(described ? { root: json, descriptors: descriptors(json) } : { root: json })}\n`)
+}
 
-const target = join(checkout, 'proto/served.json')
-const text = `${JSON.stringify({ root: json, descriptors: descriptors(json) })}\n`
-if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
+/** @param {string} file in proto/ @param {string} text */
+function write(file, text) {
+  const target = join(checkout, 'proto', file)
+  if (existsSync(target) && readFileSync(target, 'utf8') === text) return
   writeFileSync(`${target}.${process.pid}`, text)
   renameSync(`${target}.${process.pid}`, target)
 }
 
-/** Marks a service, message or enum, and all that it needs. @param {any} thing */
-function keep(thing) {
+/** Marks a service, message or enum, and all that it needs. @param {any} thing @param {Set<string>} kept */
+function keep(thing, kept) {
   const name = thing.fullName.slice(1)
   if (kept.has(name)) return
   kept.add(name)
   for (const method of thing.methodsArray ?? []) {
-    keep(method.resolvedRequestType)
-    keep(method.resolvedResponseType)
+    keep(method.resolvedRequestType, kept)
+    keep(method.resolvedResponseType, kept)
   }
   for (const field of thing.fieldsArray ?? []) {
-    if (field.resolvedType) keep(field.resolvedType)
+    if (field.resolvedType) keep(field.resolvedType, kept)
   }
 }
 
 /**
  * Drops what is not marked, and the options of extensions (`(validate.rules)` and the like), which Postern does not serve.
- * @param {any} node @param {string} name its full name
+ * @param {any} node @param {string} name its full name @param {Set<string>} kept
  * @returns {any} undefined when nothing in it is kept
  */
-function prune(node, name) {
+function prune(node, name, kept) {
   const nested = {}
   for (const [child, value] of Object.entries(node.nested ?? {})) {
-    const left = prune(value, name === '' ? child : `${name}.${child}`)
+    const left = prune(value, name === '' ? child : `${name}.${child}`, kept)
     if (left !== undefined) Object.assign(nested, { [child]: left })
   }
   const marked = kept.has(name)

@@ -1,10 +1,10 @@
-import type { Labels } from '../core/ownership.ts'
 import type { ReplayStore, Revocation, State, StoredKey } from '../core/ports.ts'
 import type { RecordStore } from '../core/record-store.ts'
 import { createAuditState } from './audit-state.ts'
 import { type Changes, createChanges } from './changes.ts'
 import { createMemoryApiKeys, type MemoryApiKeys, memoryApiKeys } from './memory-api-keys.ts'
 import { createMemoryAudit, type MemoryAudit, memoryAudit } from './memory-audit.ts'
+import { createMemoryLabels, type MemoryLabels, memoryLabels } from './memory-labels.ts'
 import { memoryRecords } from './memory-records.ts'
 import { memoryReplays } from './memory-replays.ts'
 import { sameKeys } from './same-keys.ts'
@@ -14,7 +14,7 @@ import { checkRealm } from './state-refused.ts'
 const pageSize = 1000
 
 interface Realm {
-  readonly labels: Map<string, Labels>
+  readonly labels: MemoryLabels
   /** In the order of `seq`. */
   revocations: { readonly seq: number; readonly revocation: Revocation }[]
   /** The newest `seq`. */
@@ -54,7 +54,7 @@ export function createMemoryStore(): MemoryStore {
       const known = realms.get(name)
       if (known !== undefined) return known
       const made: Realm = {
-        labels: new Map(),
+        labels: createMemoryLabels(),
         revocations: [],
         revoked: 0,
         pruneAt: pageSize,
@@ -86,8 +86,6 @@ export interface MemoryStateOptions {
 export async function openMemoryState(options: MemoryStateOptions): Promise<State> {
   checkRealm(options.realm)
   const realm = (options.store ?? createMemoryStore()).realm(options.realm)
-  // Resource kinds hold no colon, so that the pair stays unambiguous.
-  const keyOf = (resource: string, id: string) => `${resource}:${id}`
   const subscriptions = new Set<() => void>()
 
   const { version, clock } = options
@@ -95,22 +93,7 @@ export async function openMemoryState(options: MemoryStateOptions): Promise<Stat
 
   return {
     kind: 'memory',
-    labels: {
-      read: (resource, id) => {
-        const labels = realm.labels.get(keyOf(resource, id))
-        return labels === undefined ? undefined : { labels }
-      },
-      write: async (resource, id, labels) => {
-        if (labels.size === 0) realm.labels.delete(keyOf(resource, id))
-        else realm.labels.set(keyOf(resource, id), new Map(labels))
-        realm.changes.tell({ kind: 'label', source: undefined, resource, id })
-      },
-      remove: async (resource, id) => {
-        const removed = realm.labels.delete(keyOf(resource, id))
-        if (removed) realm.changes.tell({ kind: 'label', source: undefined, resource, id })
-        return removed
-      },
-    },
+    labels: memoryLabels(realm.labels, realm.changes),
     revocations: {
       list: (after) => {
         const now = Date.now() / 1000

@@ -1,8 +1,10 @@
 import { Registry } from 'prom-client'
+import type { ProcessingCounts } from '../check/processor-needs.ts'
 import { revocationLevels } from '../core/ports.ts'
 import type { DenyReason } from '../core/reasons.ts'
 import { type AuditMetrics, registerAudit } from './metrics-audit.ts'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
+import { registerProcessing } from './metrics-processing.ts'
 import { createRuntimeMetrics } from './metrics-runtime.ts'
 import { type Across, CountByLabel, CountByLabels, Durations, register, type Value } from './metrics-series.ts'
 import { type MetricsSnapshot, snapshotOf } from './metrics-sum.ts'
@@ -17,6 +19,8 @@ export interface MetricSources {
   /** Milliseconds since the change feed was heard; Infinity or 0 where nobody else can change state. */
   readonly feedAgeMs?: () => number
   readonly stateUp?: () => boolean
+  /** What ext_proc owes to state, by its kind; undefined where there is none. */
+  readonly owed?: () => Readonly<Record<string, number>> | undefined
   /** undefined until the audit trail is open. */
   readonly audit?: () => AuditMetrics | undefined
   /** Known here; undefined where no validator admits any. */
@@ -31,6 +35,8 @@ export interface MetricSources {
 
 /** Everything that is counted, and the page that shows it. */
 export interface Metrics extends CheckMetrics {
+  /** What ext_proc captures, removes and filters. */
+  readonly processing: ProcessingCounts
   /** A policy was taken into force. */
   readonly policyInForce: (realm: string, revision: string, routeIds: readonly string[]) => void
   readonly reloaded: (outcome: 'success' | 'refused') => void
@@ -157,6 +163,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ),
   )
   registerAudit(registry, () => sources.audit?.())
+  const processing = registerProcessing(registry, () => sources.owed?.())
   const requestName = 'postern_request_duration_seconds'
   register(registry, 'histogram', requestName, 'Requests to the admin and issuer listeners', () =>
     [...endpoints].flatMap(([endpoint, durations]) => durations.values(requestName, { endpoint })),
@@ -164,6 +171,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   return {
     ...checks,
+    processing,
     policyInForce: (realm, revision, routeIds) => {
       policies.set(realm, revision)
       checks.keepRoutes(routeIds)

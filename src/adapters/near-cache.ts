@@ -108,10 +108,11 @@ export function openNearCache(options: NearCacheOptions): NearCache {
     return hit
   }
 
-  function fetch(shelf: Shelf, resource: string, id: string, now: number): Soon<LookedUp> {
+  /** @param anew what is under way began before: it may bring what was before the caller asked */
+  function fetch(shelf: Shelf, resource: string, id: string, now: number, anew: boolean): Soon<LookedUp> {
     const key = keyOf(resource, id)
     const underWay = shelf.fetches.get(key)
-    if (underWay !== undefined) return underWay.answer
+    if (underWay !== undefined && !anew) return underWay.answer
     if (fetching >= mostFetches) throw new Unavailable(`${mostFetches} label look-ups are under way already`)
     const read = shelf.reader.read(resource, id)
     if (!(read instanceof Promise)) {
@@ -130,6 +131,8 @@ export function openNearCache(options: NearCacheOptions): NearCache {
       }
     }
     const made: Fetch = { answer: settle(), keep: true }
+    // Nobody would tell it of changes any more, and this one brings what is newer.
+    if (underWay !== undefined) underWay.keep = false
     // Its callers may have gone at their deadline; a failure is nobody's surprise then.
     made.answer.catch(() => {})
     shelf.fetches.set(key, made)
@@ -137,12 +140,14 @@ export function openNearCache(options: NearCacheOptions): NearCache {
   }
 
   return {
-    labels: (source, resource, id, at) => {
+    labels: (source, resource, id, at, strict) => {
       const shelf = shelves.get(source)
       if (shelf === undefined) throw new Unavailable(`no label source ${source}`)
       // First: a feed that polls when asked may drop copies.
-      const heardAt = shelf.feed.heardAt()
+      const heardAt = shelf.feed.heardAt(resource, id)
       const now = at ?? clock()
+      // What is brought is served without the feed, and kept until the feed or its time says otherwise, as any other copy.
+      if (strict) return fetch(shelf, resource, id, now, true)
       let copies = shelf.known
       let place = copies.find(resource, id)
       let lifeMs = ttlMs
@@ -152,7 +157,7 @@ export function openNearCache(options: NearCacheOptions): NearCache {
         lifeMs = negativeTtlMs
       }
       const fresh = place !== nowhere && now < copies.askedAt(place) + lifeMs
-      if (now - heardAt <= feedTrustMs) return fresh ? copies.hit(place) : fetch(shelf, resource, id, now)
+      if (now - heardAt <= feedTrustMs) return fresh ? copies.hit(place) : fetch(shelf, resource, id, now, false)
       if (fresh && maxStaleMs > 0 && now - Math.max(heardAt, copies.askedAt(place)) <= maxStaleMs) return copies.hit(place)
       throw new Unavailable('changes of labels are not heard of')
     },

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { Unavailable } from '../core/ports.ts'
-import type { RedisFacts } from './redis-durability.ts'
 import { unavailable } from './redis-fault.ts'
-import { addressOf, answerMs, type RedisPlace, redisOptions } from './redis-options.ts'
+import type { RedisNode } from './redis-link.ts'
+import { answerMs } from './redis-options.ts'
 
 /** Milliseconds that replicas have; less than what a command has, so that Redis answers how many there were. */
 const confirmMs = answerMs - 100
@@ -13,25 +13,6 @@ export interface Written {
   readonly run: string | undefined
   /** Replicas that have to have what was written; 0: none. */
   readonly replicas: number
-}
-
-/**
- * A write that has happened when it resolves, and is with as many replicas as the server was told to have (`min-replicas-to-write`).
- * @param server what the server says of itself now
- */
-export function confirmed<A extends readonly unknown[], T>(
-  confirmation: Pick<Confirmation, 'wait'>,
-  server: () => Promise<Pick<RedisFacts, 'run' | 'minReplicas'>>,
-  write: (...asked: A) => Promise<T>,
-): (...asked: A) => Promise<T> {
-  return async (...asked) => {
-    const before = await server()
-    const result = await write(...asked)
-    const { run, minReplicas = 0 } = await server()
-    if (run !== before.run) throw new Unavailable('Redis became another server while it was written to: what was written may be lost')
-    await confirmation.wait({ run, replicas: minReplicas })
-    return result
-  }
 }
 
 /** Waits for replicas. */
@@ -48,10 +29,10 @@ export interface Confirmation {
  * Confirms over a connection of its own, since WAIT holds up all that comes after it on the same one: it writes once
  * more, and what came before in the replication stream has arrived where that has. All who wait meanwhile share the next one.
  * Commands: INFO, SET, WAIT.
- * @param key what is written once more
+ * @param node the server that was written to
+ * @param prefix how the key begins that is written once more
  */
-export function createConfirmation(place: RedisPlace, key: string): Confirmation {
-  const address = addressOf(place)
+export function createConfirmation(node: Pick<RedisNode, 'address' | 'connection' | 'keyHere'>, prefix: string): Confirmation {
   let connection: { readonly redis: Redis; readonly run: string | undefined } | undefined
   let current: Promise<void> = Promise.resolve()
   /** What nobody has sent yet, so that whoever comes may join it. */
@@ -64,7 +45,7 @@ export function createConfirmation(place: RedisPlace, key: string): Confirmation
   }
 
   async function connect(): Promise<{ readonly redis: Redis; readonly run: string | undefined }> {
-    const redis = new Redis({ ...redisOptions(place), replyMapping: 'legacy' })
+    const redis = new Redis({ ...node.connection(), replyMapping: 'legacy' })
     redis.on('error', () => {})
     try {
       await redis.connect()
@@ -84,16 +65,16 @@ export function createConfirmation(place: RedisPlace, key: string): Confirmation
         connection = await connect()
       }
       // The name may lead to another server by now, whose replicas say nothing of what was written to the one before.
-      if (connection.run !== run) throw new Unavailable(`Redis at ${address} is another server than the one that was written to`)
+      if (connection.run !== run) throw new Unavailable(`Redis at ${node.address()} is another server than the one that was written to`)
       const { redis } = connection
-      const [, confirmed] = await Promise.all([redis.set(key, '1'), redis.wait(replicas, confirmMs)])
+      const [, confirmed] = await Promise.all([redis.set(node.keyHere(prefix), '1'), redis.wait(replicas, confirmMs)])
       if (confirmed < replicas)
         throw new Unavailable(
-          `Redis at ${address}: ${confirmed} of ${replicas} replicas confirmed a write within ${confirmMs} ms (min-replicas-to-write): it may be lost in a failover`,
+          `Redis at ${node.address()}: ${confirmed} of ${replicas} replicas confirmed a write within ${confirmMs} ms (min-replicas-to-write): it may be lost in a failover`,
         )
     } catch (error) {
       drop()
-      throw unavailable(address, error)
+      throw unavailable(node.address(), error)
     }
   }
 

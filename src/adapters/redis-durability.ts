@@ -128,7 +128,8 @@ export function judge(facts: RedisFacts): DurabilityReport {
   return { status, reason, missing, unknown, refused, confirming: facts.minReplicas ?? 0 }
 }
 
-const notAsked: DurabilityReport = {
+/** Before anybody was asked. */
+export const notAsked: DurabilityReport = {
   status: 'Unknown',
   reason: 'NotTold',
   missing: [],

@@ -29,8 +29,8 @@ function destroy(redis: Redis): void {
   redis.stream?.destroy()
 }
 
-/** Connects; what happened first is what is told (ioredis hides a refused AUTH behind "closed"). */
-async function connect(redis: Redis): Promise<void> {
+/** Connects; what happened first is what is thrown (ioredis hides a refused AUTH behind "closed"). */
+export async function connect(redis: Redis): Promise<void> {
   let first: unknown
   const note = (error: unknown) => {
     first ??= error

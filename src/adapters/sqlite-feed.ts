@@ -11,8 +11,8 @@ export interface SqliteFeed extends ChangeFeed {
   readonly close: () => void
 }
 
-/** Milliseconds between polls: another process's write is told within this. */
-const pollMs = 200
+/** Milliseconds between polls: another process's write is told within this, and a thread's turn. A poll takes some microseconds. */
+const pollMs = 100
 /** What is said of a file that is not found where it was. */
 export const elsewhere = 'it was moved, removed or replaced: put it back, or start again'
 /** More changes at once than this are told as "anything". */

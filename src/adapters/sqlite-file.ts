@@ -3,104 +3,8 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { systemCode } from '../core/system-code.ts'
 import { refuseDamaged } from './sqlite-integrity.ts'
+import { applicationId, schemaVersion, steps } from './sqlite-schema.ts'
 import { StateRefused } from './state-refused.ts'
-
-/** Marks a file as ours (`PRAGMA application_id`): "pstn". */
-const applicationId = 0x7073746e
-// `changes` is fed by triggers, so that a row written by any other hand (the sqlite3 shell too) is told alike.
-const changed = (table: string, kind: string, when: 'INSERT' | 'UPDATE' | 'DELETE', resource = 'NULL', id = 'NULL') => {
-  const row = when === 'DELETE' ? 'OLD' : 'NEW'
-  return `CREATE TRIGGER ${table}_${when.toLowerCase()} AFTER ${when} ON ${table} BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (${row}.realm, '${kind}', ${resource}, ${id}); END;`
-}
-
-const version1 = `
-CREATE TABLE labels (realm TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL,
-  PRIMARY KEY (realm, resource, id)) WITHOUT ROWID;
-CREATE TABLE revocations (realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
-  PRIMARY KEY (realm, level, target, at)) WITHOUT ROWID;
-CREATE INDEX revocations_until ON revocations (until);
-CREATE TABLE keys (realm TEXT NOT NULL, kid TEXT NOT NULL, algorithm TEXT NOT NULL, created_at REAL NOT NULL, active_at REAL NOT NULL,
-  retired_at REAL, private_key TEXT NOT NULL, PRIMARY KEY (realm, kid)) WITHOUT ROWID;
-CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
-CREATE UNIQUE INDEX audit_id ON audit (realm, id);
-CREATE TRIGGER audit_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
-CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, kind TEXT NOT NULL, resource TEXT, id TEXT);
-${changed('labels', 'label', 'INSERT', 'NEW.resource', 'NEW.id')}
-${changed('labels', 'label', 'UPDATE', 'NEW.resource', 'NEW.id')}
-${changed('labels', 'label', 'DELETE', 'OLD.resource', 'OLD.id')}
-${changed('revocations', 'revocations', 'INSERT')}
-${changed('revocations', 'revocations', 'UPDATE')}
-${changed('keys', 'keys', 'INSERT')}
-${changed('keys', 'keys', 'UPDATE')}
-${changed('keys', 'keys', 'DELETE')}
-`
-
-const movedDecisions = `CASE WHEN json_valid(event) THEN event ->> 'type' END = 'decision'`
-
-// Revocations get a number that only grows, by which what is new is found; a row that is changed by whatever hand gets a
-// new one. Decisions leave the table `audit`, for they are bounded and its other events are not.
-const version2 = `
-DROP TRIGGER revocations_insert;
-DROP TRIGGER revocations_update;
-DROP INDEX revocations_until;
-ALTER TABLE revocations RENAME TO revocations_1;
-CREATE TABLE revocations (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL,
-  at REAL NOT NULL, until REAL NOT NULL, UNIQUE (realm, level, target, at));
-INSERT INTO revocations (realm, level, target, at, until) SELECT realm, level, target, at, until FROM revocations_1;
-DROP TABLE revocations_1;
-CREATE INDEX revocations_until ON revocations (until);
-CREATE INDEX revocations_new ON revocations (realm, seq);
-${changed('revocations', 'revocations', 'INSERT')}
-CREATE TRIGGER revocations_update AFTER UPDATE ON revocations BEGIN
-  DELETE FROM revocations WHERE seq = NEW.seq;
-  INSERT INTO revocations (realm, level, target, at, until) VALUES (NEW.realm, NEW.level, NEW.target, NEW.at, NEW.until); END;
-CREATE INDEX audit_new ON audit (realm, seq);
-CREATE TABLE audit_decisions (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
-CREATE UNIQUE INDEX audit_decisions_id ON audit_decisions (realm, id);
-CREATE INDEX audit_decisions_new ON audit_decisions (realm, seq);
-INSERT INTO audit_decisions (realm, id, event) SELECT realm, id, event FROM audit WHERE ${movedDecisions} ORDER BY seq;
-DELETE FROM audit WHERE ${movedDecisions};
-CREATE TRIGGER audit_decisions_update BEFORE UPDATE ON audit_decisions
-  BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
-`
-
-// As revocations: a key that is changed, by whatever hand, gets a new number.
-const version3 = `
-CREATE TABLE api_keys (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
-  validator TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, roles TEXT NOT NULL, scopes TEXT NOT NULL,
-  created_at REAL NOT NULL, created_by TEXT NOT NULL, expires_at REAL, revoked_at REAL, UNIQUE (realm, id));
-CREATE INDEX api_keys_new ON api_keys (realm, seq);
-${changed('api_keys', 'api-keys', 'INSERT')}
-CREATE TRIGGER api_keys_update AFTER UPDATE ON api_keys BEGIN
-  DELETE FROM api_keys WHERE seq = NEW.seq;
-  INSERT INTO api_keys (realm, id, digest, validator, name, owner, roles, scopes, created_at, created_by, expires_at, revoked_at)
-    VALUES (NEW.realm, NEW.id, NEW.digest, NEW.validator, NEW.name, NEW.owner, NEW.roles, NEW.scopes, NEW.created_at,
-      NEW.created_by, NEW.expires_at, NEW.revoked_at); END;
-CREATE TABLE api_keys_used (realm TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (realm, id)) WITHOUT ROWID;
-`
-
-// Proofs of possession that were seen, and secrets that replicas share: nobody keeps them near, so no change of them is told.
-const version4 = `
-CREATE TABLE replays (realm TEXT NOT NULL, key TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (realm, key)) WITHOUT ROWID;
-CREATE INDEX replays_until ON replays (until);
-CREATE TABLE secrets (realm TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (realm, name)) WITHOUT ROWID;
-`
-
-// What the issuer remembers: read from state by whoever needs it, so no change of it is told.
-const version5 = `
-CREATE TABLE records (realm TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL, until REAL NOT NULL,
-  revision TEXT NOT NULL, PRIMARY KEY (realm, kind, id)) WITHOUT ROWID;
-CREATE INDEX records_until ON records (realm, kind, until) WHERE until > 0;
-`
-
-// How long a signing key stays after it signed last.
-const version6 = 'ALTER TABLE keys ADD COLUMN keep_for REAL;'
-
-/** What leads from each version to the next; a new file takes every step. */
-const steps: readonly string[] = [version1, version2, version3, version4, version5, version6]
-/** `PRAGMA user_version` that this code reads and writes. */
-const schemaVersion = steps.length
 
 /** `sqlite3_errcode` without its extension (https://sqlite.org/rescode.html), or undefined for another error. */
 export function sqliteCode(error: unknown): number | undefined {
@@ -138,7 +42,8 @@ function makePrivate(path: string): void {
   }
 }
 
-function refusal(path: string, error: unknown): StateRefused {
+/** What SQLite threw, as a sentence. */
+export function refusal(path: string, error: unknown): StateRefused {
   const code = sqliteCode(error)
   if (code === 11 || code === 26)
     return new StateRefused(`state file ${path} is damaged or no SQLite database: restore it from a backup, or move it away to begin anew`)
@@ -153,7 +58,7 @@ function refusal(path: string, error: unknown): StateRefused {
   return new StateRefused(`state file ${path} cannot be used (SQLite ${code ?? systemCode(error)})`)
 }
 
-const pragma = (database: DatabaseSync, name: string): unknown => database.prepare(`PRAGMA ${name}`).get()?.[name]
+const pragma = (database: DatabaseSync, text: string, name = text): unknown => database.prepare(`PRAGMA ${text}`).get()?.[name]
 
 /** @returns the version of a file that is ours, or is new @throws {StateRefused} for any other */
 function versionOf(database: DatabaseSync, path: string): number {
@@ -198,12 +103,36 @@ export function openDatabase(path: string, timeout: number, looked = false): Dat
     // Before anything is written: a file that is refused stays as it is.
     versionOf(database, path)
     if (!looked) refuseDamaged(database, path)
-    database.exec('PRAGMA journal_mode = WAL')
+    if (pragma(database, 'journal_mode = WAL', 'journal_mode') !== 'wal')
+      throw new StateRefused(
+        `state file ${path} cannot be used in WAL mode: expected a local disk, for a network file system has no memory to share`,
+      )
     // In WAL, FULL syncs each commit: what was acknowledged survives a loss of power.
     database.exec('PRAGMA synchronous = FULL')
     migrate(database, path)
     database.exec(`PRAGMA busy_timeout = ${timeout}`)
     return database
+  } catch (error) {
+    database?.close()
+    throw error instanceof StateRefused ? error : refusal(path, error)
+  }
+}
+
+/**
+ * Opens a state file to be looked at: it is neither made nor brought forward, and nothing is written to it.
+ * @returns what its `PRAGMA user_version` says beside it
+ * @throws {StateRefused} for a file that is not there, cannot be read, is foreign or of a newer schema
+ */
+export function openToRead(path: string): { readonly database: DatabaseSync; readonly version: number } {
+  let database: DatabaseSync | undefined
+  try {
+    // SQLite says of both no more than that it cannot open them.
+    if (!existsSync(path)) throw new StateRefused(`there is no state file ${path}`)
+    if (!statSync(path).isFile()) throw new StateRefused(`state file ${path} is no file`)
+    database = new DatabaseSync(path, { readOnly: true, timeout: 5000 })
+    const version = versionOf(database, path)
+    if (version === 0) throw new StateRefused(`state file ${path} is empty: nothing was written to it yet`)
+    return { database, version }
   } catch (error) {
     database?.close()
     throw error instanceof StateRefused ? error : refusal(path, error)

@@ -30,3 +30,11 @@ export function refuseDamaged(database: DatabaseSync, path: string): void {
   const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all()
   for (const { name } of tables) if (lookedAt(String(name))) check(`quick_check(${JSON.stringify(String(name))})`)
 }
+
+/** All that is found wrong with a file, the first twenty; every index is compared with its table. @throws what SQLite throws where it cannot even look */
+export const problemsOf = (database: DatabaseSync): readonly string[] =>
+  database
+    .prepare('PRAGMA integrity_check(20)')
+    .all()
+    .map((row) => String(Object.values(row)[0]).replaceAll('\n', ' '))
+    .filter((found) => found !== 'ok')

@@ -1,10 +1,11 @@
-import { type LabelRecord, type Revocation, type State, Unavailable } from '../core/ports.ts'
+import { type Revocation, type State, Unavailable } from '../core/ports.ts'
 import { createAuditState } from './audit-state.ts'
 import { sqliteApiKeys } from './sqlite-api-keys.ts'
 import { sqliteAudit } from './sqlite-audit.ts'
 import { elsewhere, openSqliteFeed } from './sqlite-feed.ts'
 import { openDatabase, sameFile } from './sqlite-file.ts'
 import { storedKey } from './sqlite-keys.ts'
+import { sqliteLabels } from './sqlite-labels.ts'
 import { sqliteRecords } from './sqlite-records.ts'
 import { openSqliteWriter } from './sqlite-writer.ts'
 import type { Write } from './sqlite-writes.ts'
@@ -27,16 +28,6 @@ const untold: ReadonlySet<Write['kind']> = new Set(['audit', 'audit-cut', 'api-k
 /** Revocations read at a time, in the thread that checks: about two milliseconds. */
 const pageSize = 1000
 
-/** A damaged row has labels that nobody can read, which is no label: the owner check then fails. */
-function parseLabels(text: unknown): LabelRecord {
-  try {
-    const entries: unknown = JSON.parse(String(text))
-    if (Array.isArray(entries))
-      return { labels: new Map(entries.filter((e): e is [string, string] => typeof e?.[0] === 'string' && typeof e[1] === 'string')) }
-  } catch {}
-  return { labels: new Map() }
-}
-
 const revocation = ({ level, target, at, until }: Record<string, unknown>): Revocation | undefined =>
   readRevocation({ level: String(level), target: String(target), at: Number(at), until: Number(until) })
 
@@ -50,7 +41,6 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
   const database = openDatabase(path, readTimeout)
   const isThere = sameFile(path)
   const writer = openSqliteWriter(path, realm)
-  const readLabels = database.prepare('SELECT labels FROM labels WHERE realm = ? AND resource = ? AND id = ?')
   const listRevocations = database.prepare(
     // The + keeps the index by `until` out of it, which would mean to look at every entry.
     'SELECT seq, level, target, at, until FROM revocations WHERE realm = ? AND seq > ? AND +until >= ? ORDER BY seq LIMIT ?',
@@ -80,22 +70,27 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
   }
 
   const feed = openSqliteFeed(database, realm, isThere, (now) => failing('read', now && `state file ${path}: ${now}`))
-  const write = async (asked: Write): Promise<boolean> => {
+  const writeAll = async (asked: readonly Write[]): Promise<readonly boolean[]> => {
     try {
       // What is written to a file that has no name is gone with the process, and a new one would hold nothing else.
       if (!isThere()) throw new Unavailable(`state file ${path}: ${elsewhere}`)
-      const result = await writer.run(asked)
+      const outcomes = await Promise.allSettled(asked.map(writer.run))
+      const results = outcomes.map((outcome) => {
+        if (outcome.status === 'rejected') throw outcome.reason
+        return outcome.value
+      })
       failing('write', undefined)
-      return result
+      return results
     } catch (error) {
       const failure = error instanceof Unavailable ? error : new Unavailable(`state file ${path} cannot be written`)
       failing('write', failure.message)
       throw failure
     } finally {
       // Whoever waits for the write may then rely on every near copy of this process.
-      if (!untold.has(asked.kind)) feed.poll()
+      if (asked.some(({ kind }) => !untold.has(kind))) feed.poll()
     }
   }
+  const write = async (asked: Write): Promise<boolean> => (await writeAll([asked]))[0]!
 
   /** A log whose numbers mean nothing any more once the file has another content. */
   const renumbered =
@@ -111,14 +106,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
 
   return {
     kind: 'file',
-    labels: {
-      read: (resource, id) => {
-        const row = read(() => readLabels.get(realm, resource, id))
-        return row === undefined ? undefined : parseLabels(row['labels'])
-      },
-      write: async (resource, id, labels) => void (await write({ kind: 'write', resource, id, labels: [...labels] })),
-      remove: (resource, id) => write({ kind: 'remove', resource, id }),
-    },
+    labels: sqliteLabels({ database, realm, read, write, writeAll }),
     revocations: {
       list: renumbered((after = '0') => {
         const rows = read(() => listRevocations.all(realm, Number(after), Date.now() / 1000, pageSize))

@@ -3,13 +3,13 @@ import { type ApiKeyRecord, apiKeyKept, type Revocation, type StoredKey } from '
 import { sameKeys } from './same-keys.ts'
 import { type AuditWrite, prepareAuditWrites } from './sqlite-audit.ts'
 import { storedKey } from './sqlite-keys.ts'
+import { type LabelWrite, prepareLabelWrites } from './sqlite-label-writes.ts'
 import { prepareRecordWrites, type RecordWrite } from './sqlite-record-writes.ts'
 import { storedLevel } from './stored-revocation.ts'
 
 /** What is asked of the thread that writes; structured-cloned on its way. */
 export type Write =
-  | { readonly kind: 'write'; readonly resource: string; readonly id: string; readonly labels: readonly (readonly [string, string])[] }
-  | { readonly kind: 'remove'; readonly resource: string; readonly id: string }
+  | LabelWrite
   | { readonly kind: 'revoke'; readonly revocation: Revocation }
   | { readonly kind: 'replace'; readonly seen: readonly string[]; readonly next: readonly StoredKey[] }
   | { readonly kind: 'api-key'; readonly record: ApiKeyRecord }
@@ -34,10 +34,6 @@ export type Outcome = { readonly result: boolean } | { readonly error: unknown }
  * @returns a function that throws where the transaction failed as a whole
  */
 export function prepareWrites(database: DatabaseSync, realm: string): (writes: readonly Write[]) => readonly Outcome[] {
-  const setLabels = database.prepare(
-    'INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET labels = excluded.labels',
-  )
-  const removeLabels = database.prepare('DELETE FROM labels WHERE realm = ? AND resource = ? AND id = ?')
   const revoke = database.prepare(
     'INSERT INTO revocations (realm, level, target, at, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until WHERE excluded.until > until',
   )
@@ -63,6 +59,7 @@ export function prepareWrites(database: DatabaseSync, realm: string): (writes: r
   const claim = database.prepare('INSERT INTO replays (realm, key, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
   const forgetClaims = database.prepare('DELETE FROM replays WHERE until < ?')
   const addSecret = database.prepare('INSERT INTO secrets (realm, name, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const writeLabels = prepareLabelWrites(database, realm)
   const writeRecord = prepareRecordWrites(database, realm)
   const writeAudit = prepareAuditWrites(database, realm)
   const trimChanges = database.prepare('DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?')
@@ -70,11 +67,10 @@ export function prepareWrites(database: DatabaseSync, realm: string): (writes: r
   const run = (write: Write): boolean => {
     switch (write.kind) {
       case 'write':
-        if (write.labels.length === 0) return removeLabels.run(realm, write.resource, write.id).changes > 0
-        setLabels.run(realm, write.resource, write.id, JSON.stringify(write.labels))
-        return true
+      case 'write-absent':
+      case 'swap':
       case 'remove':
-        return removeLabels.run(realm, write.resource, write.id).changes > 0
+        return writeLabels(write)
       case 'revoke': {
         const { target, at, until } = write.revocation
         revoke.run(realm, storedLevel(write.revocation), target, at, until)

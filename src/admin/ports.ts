@@ -94,6 +94,16 @@ export interface BrokerPort {
   readonly launchBody: BodySchema<LaunchOrder>
 }
 
+/** Labels whose values decide something, and so have forms of their own. */
+export interface LabelRules {
+  /** The owner label's name. */
+  readonly owner: string
+  /** Names of those that share a resource, and that say its tenant. */
+  readonly shared?: string | undefined
+  readonly tenant?: string | undefined
+  readonly endpoint?: { readonly label: string; readonly allows: (ip: string) => boolean } | undefined
+}
+
 export interface AdminOptions {
   readonly realm: string
   /** Host names (lower case, without port) under which the listener is reached; undefined: any (a unix socket). See hosts.ts. */
@@ -108,6 +118,8 @@ export interface AdminOptions {
   readonly labels: LabelStore
   /** The owner label's name in the policy in force. */
   readonly ownerLabel: () => string
+  /** What the policy in force says of other labels; absent: nothing. */
+  readonly labelRules?: () => Omit<LabelRules, 'owner'>
   /** Patterns that ids of a resource kind may match besides the usual one: `id_pattern` of the routes in force. */
   readonly idPatterns: (resource: string) => readonly IdPattern[]
   readonly revocations: RevocationsPort

@@ -1,154 +1,179 @@
 import type { Hono } from 'hono'
 import { z } from 'zod'
-import { defaultIdPattern, type Labels, ownerLabelValue, resourceKind } from '../core/ownership.ts'
+import { annotationOf, type Labels, marks, noLabels } from '../core/ownership.ts'
 import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { demand } from './authenticate.ts'
 import { readBody } from './body.ts'
-import type { AdminOptions } from './ports.ts'
-import { record } from './record.ts'
-
-// A Kubernetes label: an optional DNS prefix and a name; values are what Kubernetes takes.
-const labelName = z
-  .string()
-  .max(317)
-  .regex(/^(?:[a-z0-9.-]{1,253}\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
-    error: 'expected label names such as example.com/owner',
-  })
-const labelValue = z
-  .string()
-  .max(1024)
-  .refine((text) => text.isWellFormed(), { error: 'expected text in Unicode' })
-/** Every check of the resource reads all of its labels, and keeps them near. */
-const mostLabels = 64
-const labelMap = z
-  .record(labelName, labelValue)
-  .refine((labels) => Object.keys(labels).length <= mostLabels, { error: `expected at most ${mostLabels} labels` })
-// A lone surrogate has no UTF-8 of its own: two such subjects would have one hash.
-const subject = z
-  .string()
-  .min(1)
-  .max(1024)
-  .refine((text) => text.isWellFormed(), { error: 'expected text in Unicode' })
-const legalValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/
-const hashed = /^sha256-[a-z2-7]{52}$/
+import type { AdminOptions, LabelRules } from './ports.ts'
+import { change, preconditionOf, tagOf } from './resources-change.ts'
+import { addImport } from './resources-import.ts'
+import {
+  isOwner,
+  labelMap,
+  labelMembers,
+  labelName,
+  labelValue,
+  mostLabels,
+  readLabels,
+  reason,
+  show,
+  subject,
+  tooManyLabels,
+  withOwner,
+} from './resources-labels.ts'
+import { addList } from './resources-list.ts'
+import { ownerDocument } from './resources-openapi.ts'
+import { type Place, placeOf, reasonOf, rulesOf } from './resources-place.ts'
 
 /** `{ "owner": "<subject>" }`, `{ "labels": {…} }`, or the labels themselves. */
-const putBody = z.union([
-  z.strictObject({ owner: subject }).transform(({ owner }) => ({ owner, labels: undefined })),
-  z.strictObject({ labels: labelMap }).transform(({ labels }) => ({ owner: undefined, labels })),
+export const putBody = z.union([
+  z.strictObject({ owner: subject, reason: reason.optional() }).transform(({ owner, reason }) => ({ owner, labels: undefined, reason })),
+  z.strictObject({ labels: labelMap, reason: reason.optional() }).transform(({ labels, reason }) => ({ owner: undefined, labels, reason })),
   labelMap
-    .refine((labels) => !Object.hasOwn(labels, 'owner') && !Object.hasOwn(labels, 'labels'), {
-      error: 'expected { "owner": "<subject>" }, { "labels": { … } }, or the labels themselves, where none is named owner or labels',
+    .refine((labels) => !['owner', 'labels', 'reason'].some((name) => Object.hasOwn(labels, name)), {
+      error:
+        'expected { "owner": "<subject>" }, { "labels": { … } }, or the labels themselves, where none is named owner, labels or reason',
     })
-    .transform((labels) => ({ owner: undefined, labels })),
+    .transform((labels) => ({ owner: undefined, labels, reason: undefined })),
 ])
 
-/** Where the subject itself is kept, when its label holds a hash: an annotation of the same name. */
-const annotationOf = (label: string): string => `annotation:${label}`
+const markNames = ['orphan', 'deleting', 'source'] as const
+/** A merge patch (RFC 7396) of what GET answers; null takes away. */
+export const patchBody = z
+  .strictObject({
+    owner: subject.nullable().optional(),
+    labels: z.record(labelName, labelValue.nullable()).optional(),
+    marks: z.partialRecord(z.enum(markNames), z.null()).optional(),
+    reason: reason.optional(),
+  })
+  .refine(({ labels = {} }) => Object.keys(labels).length <= 2 * mostLabels, { error: `labels: at most ${2 * mostLabels} changes` })
 
-/** How a subject is written as an owner: its label, and the annotation where the label is a hash. */
-function ownerLabels(label: string, owner: string): [name: string, value: string][] {
-  const value = ownerLabelValue(owner)
-  return value === owner
-    ? [[label, value]]
-    : [
-        [label, value],
-        [annotationOf(label), owner],
-      ]
-}
+export const transferBody = z.strictObject({ to: subject, from: subject.optional(), reason })
 
-/** The subject that the labels name as owner; a hash where no annotation says more. */
-const ownerOf = (label: string, labels: Labels): string | undefined => labels.get(annotationOf(label)) ?? labels.get(label)
+const unknown = (c: AdminContext) => problem(c, 404, 'unknown_resource', 'this resource has no labels')
 
-function readLabels(label: string, given: Readonly<Record<string, string>>): Labels | string {
-  const labels = new Map<string, string>()
-  for (const [name, value] of Object.entries(given)) {
-    if (name !== label) {
-      if (!legalValue.test(value)) return `${name}: expected a label value, at most 63 letters, digits, "-", "_" and "."`
-      labels.set(name, value)
-    } else if (value === '' || hashed.test(value)) labels.set(name, value)
-    // A subject that is no label value stands there as its hash, so that it is found again.
-    else for (const [key, written] of ownerLabels(label, value)) labels.set(key, written)
-  }
-  return labels
-}
-
-function show(resource: string, id: string, label: string, all: Labels): object {
-  const plain = [...all].filter(([name]) => !name.startsWith('annotation:'))
-  const notes = [...all]
-    .filter(([name]) => name.startsWith('annotation:'))
-    .map(([name, value]) => [name.slice('annotation:'.length), value])
-  const owner = ownerOf(label, all)
-  return {
-    resource,
-    id,
-    ...(owner === undefined || owner === '' ? {} : { owner }),
-    labels: Object.fromEntries(plain),
-    ...(notes.length > 0 ? { annotations: Object.fromEntries(notes) as object } : {}),
-  }
-}
-
-/** The resource and id of the path, or the answer that refuses them. */
-function named(c: AdminContext, options: AdminOptions): { resource: string; id: string } | Response {
-  const [resource = '', id = ''] = [c.req.param('resource'), c.req.param('id')]
-  if (!resourceKind.test(resource))
-    return problem(c, 400, 'bad_resource', 'a resource kind is lower-case letters, digits and "-", beginning with a letter')
-  const patterns = [defaultIdPattern, ...options.idPatterns(resource)]
-  if (!patterns.some((pattern) => pattern.test(id)))
-    return problem(c, 400, 'bad_id', 'the id does not match the pattern of this resource kind')
-  return { resource, id }
-}
-
-/** The owner API: `PUT|GET|DELETE /v1/resources/{resource}/{id}/labels`. */
+/** The owner API: labels of one resource, transfer, lists, imports. */
 export function addResources(app: Hono<AdminEnv>, options: AdminOptions): void {
   const path = '/v1/resources/:resource/:id/labels'
   const { labels: store } = options
-  app.use(path, demand('admin:owners:*'))
+  app.use('/v1/resources', demand('admin:owners:*'))
+  app.use('/v1/resources/*', demand('admin:owners:*'))
+  const answer = (c: AdminContext, at: Place, labels: Labels) =>
+    c.json(show(at.resource, at.id, options.ownerLabel(), labels), 200, tagOf(labels))
 
   app.get(path, async (c) => {
-    const at = named(c, options)
+    const at = placeOf(c, options)
     if (at instanceof Response) return at
     const found = await store.read(at.resource, at.id)
-    if (!found) return problem(c, 404, 'unknown_resource', 'this resource has no labels')
-    return c.json(show(at.resource, at.id, options.ownerLabel(), found.labels))
+    return found ? answer(c, at, found.labels) : unknown(c)
   })
 
   app.put(path, async (c) => {
-    const at = named(c, options)
+    const at = placeOf(c, options)
     if (at instanceof Response) return at
+    const precondition = preconditionOf(c)
+    if (precondition instanceof Response) return precondition
     const body = await readBody(c, putBody)
     if (body instanceof Response) return body
-    const label = options.ownerLabel()
-    const before = await store.read(at.resource, at.id)
-    // An owner alone replaces only the owner; labels replace all.
-    const kept = [...(before?.labels ?? [])].filter(([name]) => name !== label && name !== annotationOf(label))
-    const after = body.labels ? readLabels(label, body.labels) : new Map([...kept, ...ownerLabels(label, body.owner)])
-    if (typeof after === 'string') return problem(c, 400, 'bad_label', after)
-    await store.write(at.resource, at.id, after)
-    await changed(c, at, before && ownerOf(label, before.labels), ownerOf(label, after))
-    return c.json(show(at.resource, at.id, label, after))
+    const rules = rulesOf(options)
+    const given = body.labels && readLabels(rules, body.labels)
+    if (typeof given === 'string') return problem(c, 400, 'bad_label', given)
+    const next = (before: Labels | undefined) =>
+      given ? withLabels(rules, before, given) : withOwner(rules.owner, before, body.owner ?? '')
+    const after = await change(c, options, { at, precondition, next, reason: body.reason })
+    return after instanceof Response ? after : answer(c, at, after)
+  })
+
+  app.patch(path, async (c) => {
+    const at = placeOf(c, options)
+    if (at instanceof Response) return at
+    const precondition = preconditionOf(c)
+    if (precondition instanceof Response) return precondition
+    const body = await readBody(c, patchBody)
+    if (body instanceof Response) return body
+    const rules = rulesOf(options)
+    const next = (before: Labels | undefined) => {
+      const patched = patch(rules, before ?? noLabels, body)
+      return typeof patched === 'string' ? problem(c, 400, 'bad_label', patched) : patched
+    }
+    const after = await change(c, options, { at, precondition, next, reason: body.reason })
+    return after instanceof Response ? after : answer(c, at, after)
   })
 
   app.delete(path, async (c) => {
-    const at = named(c, options)
+    const at = placeOf(c, options)
     if (at instanceof Response) return at
-    const before = await store.read(at.resource, at.id)
-    if (!(await store.remove(at.resource, at.id))) return problem(c, 404, 'unknown_resource', 'this resource has no labels')
-    await changed(c, at, before && ownerOf(options.ownerLabel(), before.labels), undefined)
-    return c.body(null, 204)
+    const precondition = preconditionOf(c)
+    if (precondition instanceof Response) return precondition
+    const why = reasonOf(c)
+    if (why instanceof Response) return why
+    const next = (before: Labels | undefined) => (before ? noLabels : unknown(c))
+    const after = await change(c, options, { at, precondition, next, reason: why })
+    return after instanceof Response ? after : c.body(null, 204)
   })
 
-  const changed = (
-    c: AdminContext,
-    at: { resource: string; id: string },
-    before: string | undefined,
-    after: string | undefined,
-  ): Promise<void> =>
-    record(options, {
-      type: 'owner_changed',
-      outcome: 'success',
-      actor: c.get('caller').name,
-      target: `${at.resource}:${at.id}`,
-      detail: { before: before ?? null, after: after ?? null },
-    })
+  app.post('/v1/resources/:resource/:id/transfer', async (c) => {
+    const at = placeOf(c, options)
+    if (at instanceof Response) return at
+    const precondition = preconditionOf(c)
+    if (precondition instanceof Response) return precondition
+    const body = await readBody(c, transferBody)
+    if (body instanceof Response) return body
+    const { to, from, reason } = body
+    const label = options.ownerLabel()
+    const next = (before: Labels | undefined) => {
+      if (!before) return unknown(c)
+      if (from !== undefined && !isOwner(label, before, from))
+        return problem(c, 409, 'not_the_owner', 'the resource belongs to somebody else than "from" says')
+      return withOwner(label, before, to)
+    }
+    const after = await change(c, options, { at, precondition, next, reason })
+    return after instanceof Response ? after : answer(c, at, after)
+  })
+
+  addList(app, options)
+  addImport(app, options)
+  app.get('/v1/openapi.json', demand('admin:owners:*'), (c) => c.json(ownerDocument(rulesOf(options))))
+  for (const [known, allow] of allowed) app.all(known, (c) => problem(c, 405, 'not_this_method', `expected ${allow}`, { allow }))
+}
+
+/** After all handlers: what is left there is another method. */
+const allowed = [
+  ['/v1/resources/:resource/:id/labels', 'GET, HEAD, PUT, PATCH, DELETE'],
+  ['/v1/resources/:resource/:id/transfer', 'POST'],
+  ['/v1/resources', 'GET, HEAD'],
+  ['/v1/resources/:resource', 'GET, HEAD'],
+  ['/v1/import/labels', 'POST'],
+] as const
+
+/** All labels replaced. Marks are no labels, and stay; with an owner an orphan is none any more. */
+function withLabels({ owner }: LabelRules, before: Labels | undefined, given: Labels): Labels {
+  const kept = [...(before ?? noLabels)].filter(([name]) => name.startsWith('mark:') && (name !== marks.orphan || !given.get(owner)))
+  return new Map([...given, ...kept])
+}
+
+function patch(rules: LabelRules, before: Labels, { owner, labels = {}, marks: noted = {} }: z.output<typeof patchBody>): Labels | string {
+  if (owner !== undefined && Object.hasOwn(labels, rules.owner)) return `expected owner or labels.${rules.owner}, not both`
+  let after = new Map(before)
+  // What holds the owner is written as an owner, by whichever name it came.
+  const { [rules.owner]: named, ...others } = labels
+  for (const [name, value] of Object.entries(others)) {
+    after.delete(annotationOf(name))
+    const members = value === null ? [] : labelMembers(rules, name, value)
+    if (typeof members === 'string') return members
+    if (value === null) after.delete(name)
+    for (const [key, written] of members) after.set(key, written)
+  }
+  for (const name of Object.keys(noted)) after.delete(marks[name as keyof typeof marks])
+  const who = owner !== undefined ? owner : named
+  if (who === null) for (const name of [rules.owner, annotationOf(rules.owner)]) after.delete(name)
+  else if (who !== undefined) {
+    const members = labelMembers(rules, rules.owner, who)
+    if (typeof members === 'string') return members
+    if (who !== '') after = withOwner(rules.owner, after, who)
+    // A hash, or nothing, stands as it was given.
+    after.delete(annotationOf(rules.owner))
+    for (const [key, written] of members) after.set(key, written)
+  }
+  return [...after.keys()].filter((name) => !name.includes(':')).length > mostLabels ? tooManyLabels : after
 }

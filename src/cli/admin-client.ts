@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest, type RequestOptions } from 'node:https'
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { parseAddress } from '../config/schema-listen.ts'
@@ -26,10 +26,33 @@ export function withAdmin(command: Command, io: Io): Command {
     .option('--key <file>', 'PEM file of its key')
 }
 
+/** Header fields of a request, by their names in lower case. */
+type Fields = Readonly<Record<string, string>>
+
+/** A body as it is sent. */
+export interface SentText {
+  readonly type: string
+  readonly text: string
+}
+
+/** Any answer. */
+export interface AdminAnswer {
+  readonly status: number
+  readonly json: JsonObject
+  /** Seconds, of `Retry-After`; 0 where there is none. */
+  readonly retryAfter: number
+}
+
 /** A service's admin API, logged in. */
 export interface AdminClient {
   /** @returns the JSON answer; {} where it has none. @throws {CommandFailed} for any other than 2xx */
-  readonly call: (method: string, path: string, body?: object) => Promise<JsonObject>
+  readonly call: (method: string, path: string, body?: object, headers?: Fields) => Promise<JsonObject>
+  /**
+   * One of many calls, on connections that are kept, for as long as it takes: logs in again where the token has expired.
+   * @returns whatever it is answered
+   * @throws {AdminUnreached}
+   */
+  readonly attempt: (method: string, path: string, body: SentText, headers?: Fields) => Promise<AdminAnswer>
 }
 
 interface Place {
@@ -39,6 +62,8 @@ interface Place {
 }
 
 const timeoutMs = 10_000
+/** Milliseconds for one of many large calls. */
+const attemptTimeoutMs = 60_000
 const waitMs = 400
 const mostWaits = 10
 const read = (file: string): Buffer => {
@@ -102,32 +127,38 @@ async function find(asked: AdminOptions, io: Io): Promise<{ place: Place; secret
   return { place: placeOf(`${secure ? 'https' : 'http'}://${host}:${at?.port}`), secret, tls: { ...trust, ...own } }
 }
 
-function send(
-  { place, tls }: { place: Place; tls: RequestOptions },
-  method: string,
-  path: string,
-  body: object | undefined,
-  token: string | undefined,
-) {
-  const text = body && JSON.stringify(body)
+interface Sent {
+  readonly body: SentText | undefined
+  readonly token: string | undefined
+  readonly headers: Fields
+  /** Absent: a connection of its own. */
+  readonly agent?: HttpAgent
+}
+
+function send({ place, tls }: { place: Place; tls: RequestOptions }, method: string, path: string, sent: Sent) {
+  const { body, token, agent } = sent
   const headers = {
     ...place.options.headers,
-    ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
+    ...(body && { 'content-type': body.type, 'content-length': String(Buffer.byteLength(body.text)) }),
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...sent.headers,
   }
-  return new Promise<{ status: number; json: JsonObject }>((resolve, reject) => {
+  return new Promise<AdminAnswer>((resolve, reject) => {
     const start = place.tls ? httpsRequest : httpRequest
     const outgoing = start(
-      { ...place.options, ...tls, method, path, headers, agent: false, timeout: timeoutMs },
+      { ...place.options, ...tls, method, path, headers, agent: agent ?? false, timeout: agent ? attemptTimeoutMs : timeoutMs },
       (incoming: IncomingMessage) => {
         const parts: Buffer[] = []
         incoming.on('error', reject).on('data', (part: Buffer) => parts.push(part))
-        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, json: readJsonObject(Buffer.concat(parts).toString()) ?? {} }))
+        incoming.on('end', () => {
+          const json = readJsonObject(Buffer.concat(parts).toString()) ?? {}
+          resolve({ status: incoming.statusCode ?? 0, json, retryAfter: Number(incoming.headers['retry-after']) || 0 })
+        })
       },
     )
     outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })))
     outgoing.on('error', reject)
-    outgoing.end(text)
+    outgoing.end(body?.text)
   })
 }
 
@@ -156,8 +187,11 @@ const advice: Readonly<Record<string, string>> = {
   ETIMEDOUT: `no answer within ${timeoutMs / 1000} s`,
 }
 
+/** There was no answer. */
+export class AdminUnreached extends CommandFailed {}
+
 /** An answer that is no success. */
-class AdminRefused extends CommandFailed {
+export class AdminRefused extends CommandFailed {
   readonly status: number
 
   constructor(status: number, sentence: string) {
@@ -170,23 +204,20 @@ class AdminRefused extends CommandFailed {
 export async function openAdmin(options: AdminOptions, io: Io): Promise<AdminClient> {
   const found = await find(options, io)
   const { place, secret } = found
-  const once = (method: string, path: string, body: object | undefined, token: string | undefined) =>
-    send(found, method, path, body, token).catch((cause: NodeJS.ErrnoException) => {
-      throw new CommandFailed(1, `the admin listener at ${place.at} cannot be reached: ${advice[cause.code ?? ''] ?? cause.message}`)
+  const once = (method: string, path: string, sent: Sent) =>
+    send(found, method, path, sent).catch((cause: NodeJS.ErrnoException) => {
+      throw new AdminUnreached(1, `the admin listener at ${place.at} cannot be reached: ${advice[cause.code ?? ''] ?? cause.message}`)
     })
-  const ask = async (method: string, path: string, body: object | undefined, token: string | undefined): Promise<JsonObject> => {
-    let answer = await once(method, path, body, token)
+  const ask = async (method: string, path: string, body: object | undefined, token: string | undefined, headers: Fields = {}) => {
+    const sent = { body: body && { type: 'application/json', text: JSON.stringify(body) }, token, headers }
+    let answer = await once(method, path, sent)
     // Each command logs in: a script that runs many soon meets the limit of logins, and is only slowed down by it.
     for (let waits = 0; answer.status === 429 && waits < mostWaits; waits++) {
       await setTimeout(waitMs)
-      answer = await once(method, path, body, token)
+      answer = await once(method, path, sent)
     }
     if (answer.status >= 200 && answer.status < 300) return answer.json
-    const { reason, detail } = answer.json
-    throw new AdminRefused(
-      answer.status,
-      `${method} ${path}: ${answer.status}${reason === undefined ? '' : ` ${String(reason)}`}${detail === undefined ? '' : `: ${String(detail)}`}`,
-    )
+    throw new AdminRefused(answer.status, `${method} ${path}: ${answerText(answer)}`)
   }
   if (secret === undefined && options.cert === undefined) {
     throw new CommandFailed(1, 'there is no admin secret: set POSTERN_ADMIN_SECRET, or admin.secret in the policy file')
@@ -201,7 +232,34 @@ export async function openAdmin(options: AdminOptions, io: Io): Promise<AdminCli
       throw cause
     }
   }
-  const admitted = await login()
-  const token = admitted && String(admitted['access_token'])
-  return { call: (method, path, body) => ask(method, path, body, token) }
+  const tokenOf = async () => {
+    const admitted = await login()
+    return admitted && String(admitted['access_token'])
+  }
+  let token = await tokenOf()
+  const agent = place.tls ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true })
+  const attempt = async (method: string, path: string, body: SentText, headers: Fields = {}): Promise<AdminAnswer> => {
+    const used = token
+    const answer = await once(method, path, { body, token: used, headers, agent })
+    if (answer.status !== 401 || used === undefined) return answer
+    // Of several that find it expired, one logs in.
+    if (token === used) renewal ??= tokenOf().finally(() => (renewal = undefined))
+    if (renewal) token = await renewal
+    return once(method, path, { body, token, headers, agent })
+  }
+  let renewal: Promise<string | undefined> | undefined
+  const call: AdminClient['call'] = async (method, path, body, headers) => {
+    try {
+      return await ask(method, path, body, token, headers)
+    } catch (cause) {
+      if (token === undefined || !(cause instanceof AdminRefused) || cause.status !== 401) throw cause
+      token = await tokenOf()
+      return ask(method, path, body, token, headers)
+    }
+  }
+  return { call, attempt }
 }
+
+/** What a refusal says: status, reason and sentence. */
+export const answerText = ({ status, json: { reason, detail } }: Pick<AdminAnswer, 'status' | 'json'>): string =>
+  `${status}${reason === undefined ? '' : ` ${String(reason)}`}${detail === undefined ? '' : `: ${String(detail)}`}`

@@ -48,10 +48,14 @@ const sights: Record<StageName, Saw> = {
     when: route?.condition?.source.replace(/\s+/g, ' ').trim(),
     presented: principal && list(principal.roles),
   }),
-  own: ({ route, resource, ownerMatch }) => ({
+  own: ({ route, resource, ownerMatch, endpoint }) => ({
     resource: resource ?? (route?.owner ? '(none named)' : '(no owner check)'),
     owner_match: ownerMatch,
-    source: route?.owner?.source,
+    lists: route?.list?.resource,
+    captures: route?.capture?.resource,
+    source: route?.owner?.source ?? route?.list?.source,
+    freshness: route?.owner?.strict ? 'strict' : undefined,
+    endpoint,
   }),
   exchange: ({ route, downstreamToken }) => ({
     audience: route?.downstream?.audience ?? '(no token)',

@@ -32,7 +32,7 @@ export function lintCommand(program: Command, io: Io): void {
     const common = { ...options, config: file ?? options.config }
     const named = file !== undefined || command.getOptionValueSource('config') !== 'default' || io.env['POSTERN_CONFIG'] !== undefined
     const read = options.envoy && !named && !(await isThere(common.config)) ? undefined : await tryPolicy(common, io)
-    const envoy = options.envoy && (await lintEnvoyFiles(options.envoy, read?.ok ? read.loaded.settings : undefined))
+    const envoy = options.envoy && (await lintEnvoyFiles(options.envoy, read?.ok ? read.loaded : undefined))
     if (options.json) printJson(io, asJson(read, envoy))
     else {
       if (read) printPolicy(read, io)

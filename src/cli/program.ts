@@ -14,7 +14,9 @@ import { ownerCommand } from './owner.ts'
 import { revokeCommand } from './revoke.ts'
 import { routesCommand } from './routes.ts'
 import { serveCommand } from './serve.ts'
+import { stateCommand } from './state.ts'
 import { statusCommand } from './status.ts'
+import { syncCommand } from './sync.ts'
 import { testCommand } from './test.ts'
 import { tokenCommand } from './token.ts'
 
@@ -25,6 +27,7 @@ const commands = [
   routesCommand,
   testCommand,
   statusCommand,
+  stateCommand,
   ownerCommand,
   keyCommand,
   tokenCommand,
@@ -33,6 +36,7 @@ const commands = [
   launchTokenCommand,
   auditCommand,
   revokeCommand,
+  syncCommand,
   connectCommand,
   initCommand,
 ]

@@ -42,13 +42,23 @@ function demands(route: RouteSettings): string {
 }
 
 function owner({ owner: demand }: RouteSettings): string {
-  if (!demand?.resource) return '-'
+  if (!demand) return '-'
+  const what =
+    demand.capture !== undefined
+      ? `captures ${demand.capture.resource}`
+      : demand.list !== undefined
+        ? `lists ${demand.list}`
+        : `${demand.resource} by ${demand.id}`
   const more = [
     ...(demand.bypass_roles ? [`bypass ${demand.bypass_roles.join(', ')}`] : []),
     ...(demand.when_absent === 'allow' ? ['absent allowed'] : []),
     ...(demand.source === undefined ? [] : [`from ${demand.source}`]),
+    ...(demand.freshness === 'strict' ? ['strict'] : []),
+    ...(demand.removes ? ['removes it'] : []),
+    ...(demand.direct ? ['direct'] : []),
+    ...(demand.filter ? ['filtered'] : []),
   ]
-  return `${demand.resource} by ${demand.id}${more.length > 0 ? ` (${more.join('; ')})` : ''}`
+  return `${what}${more.length > 0 ? ` (${more.join('; ')})` : ''}`
 }
 
 const downstream = ({ downstream: token }: RouteSettings): string =>

@@ -44,6 +44,10 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
     workloads: new Set(listen?.tls.mode === 'mtls' && !onIssuer ? listen.tls.allow : []),
     labels: state.labels,
     ownerLabel: () => loaded().policy.ownerLabel,
+    labelRules: () => {
+      const { shared, tenant, endpoint } = loaded().policy.ownership
+      return { shared, tenant: tenant?.label, endpoint }
+    },
     idPatterns: (resource) =>
       loaded().policy.routes.routes.flatMap(({ owner }) => (owner && owner.resource === resource ? [owner.idPattern] : [])),
     revocations: { append: (revocation) => rulings.revoke(revocation), known: (...asked) => rulings.revocations().known(...asked) },

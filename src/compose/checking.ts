@@ -35,5 +35,8 @@ export function composeChecking({ rulings, inForce, metrics, newId, onFault }: C
     get maxDeadlineMs() {
       return limits().max_deadline
     },
+    get outagesAsErrors() {
+      return inForce.loaded().settings.errors === 'error_response'
+    },
   })
 }

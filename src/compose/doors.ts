@@ -1,6 +1,7 @@
 import type { Logger } from '../adapters/log.ts'
 import { createLogBound } from '../adapters/log-bound.ts'
 import type { Settings } from '../config/schema.ts'
+import type { Processor } from '../core/processing.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import type { CheckHandler } from '../wire/check-handler.ts'
 import { type Fetch, startHttpListener, type Take } from '../wire/http-listener.ts'
@@ -21,6 +22,8 @@ export interface DoorsNeeds {
   readonly crew: Crew | undefined
   /** In a worker: where such connections come from. Its primary has the other listeners. */
   readonly link: WorkerLink | undefined
+  /** What follows responses, and the largest body that it looks into; undefined where `listen.ext_proc` is not set, and in a worker. */
+  readonly processing: { readonly processor: Processor; readonly maxBody: number } | undefined
   readonly admin: Fetch
   /** undefined where nothing is minted. */
   readonly issuer: Fetch | undefined
@@ -71,6 +74,7 @@ export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
   try {
     await http('admin', listen.admin, needs.admin)
     await http('issuer', listen.issuer, needs.issuer, needs.takeIssuer)
+    await openProcessor(needs, onFault, addresses)
     const check = await openCheck(needs, onFault)
     closing.add(() => check.close(drainMs))
     addresses['check'] = formatListenAddress(check.address)
@@ -79,6 +83,23 @@ export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
     if (cause instanceof ListenFault) throw new StartRefused([cause.message])
     throw cause
   }
+}
+
+/** The listener that Envoy's ext_proc asks. Of several processes the primary has it: a request there is rare, and waits for its upstream. */
+async function openProcessor(
+  { listen, link, processing, closing }: DoorsNeeds,
+  onFault: (detail: string) => void,
+  addresses: Record<string, string>,
+): Promise<void> {
+  if (!listen.ext_proc || !processing || link) return
+  // Loaded where it serves: with its libraries it takes megabytes.
+  const { startProcessorServer } = await import('../wire/ext-proc-server.ts')
+  const { processor, maxBody } = processing
+  const opened = await startProcessorServer({ listener: listenerOf(listen.ext_proc), processor, maxBody, onFault })
+  closing.add(() => opened.close(drainMs))
+  // All that it needs is there: the doors open last.
+  opened.serving(true)
+  addresses['ext_proc'] = formatListenAddress(opened.address)
 }
 
 /** The listener of the checks: served here, accepted for the workers, or taken from those that the primary accepts. */

@@ -41,8 +41,6 @@ export interface ComposeGrantsNeeds {
   readonly onFault: (cause: unknown) => void
   /** Told after each fetch of an issuer's keys. */
   readonly onKeys?: ((condition: JwksCondition) => void) | undefined
-  /** Clients beside those of the policy: the broker's apps. */
-  readonly apps?: ((id: string) => Soon<Client | undefined>) | undefined
   /** Whether an agent of this id is still there; asked of tokens of ours with a task alone. Absent: it is. */
   readonly agents?: ((id: string) => Soon<boolean>) | undefined
 }
@@ -111,7 +109,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     return composed
   }
 
-  const clients = async (id: string): Promise<Client | undefined> => current().clients.get(id) ?? (await needs.apps?.(id))
+  const clients = async (id: string): Promise<Client | undefined> => current().clients.get(id)
   /** An agent's token names the app that let it in, or nobody: whether the agent is there is the broker's to say. */
   const stands = async (token: OwnToken): Promise<boolean> => {
     if (token.task !== undefined) return (await needs.agents?.(ownName(current().of.settings, token.subject))) ?? true
@@ -123,7 +121,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     const found = composeClients(settings)
     const edges = edgesOf(settings)
     const names = subjectSources(settings)
-    const exchanges = needs.apps !== undefined || [...found.values()].some(({ exchange }) => exchange)
+    const exchanges = [...found.values()].some(({ exchange }) => exchange)
     const { algorithms, max_age: maxAgeMs, nonce } = settings.dpop
     const { realm } = settings
     const givers = [...subjectGivers(settings), ...swappedSubjects(settings)]
@@ -178,7 +176,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     offered: () => {
       const { of, clients: known } = current()
       const federation = of.settings.issuer.federation.length > 0
-      if (known.size === 0 && needs.apps === undefined) return undefined
+      if (known.size === 0) return undefined
       return { grants: new Set([...known.values()].flatMap((client) => client.grants)), federation }
     },
     endFamily: async (token, now) => {

@@ -3,6 +3,7 @@ import type { State } from '../core/ports.ts'
 import type { CountingHandler } from '../wire/check-handler.ts'
 import type { AuditParts } from './audit.ts'
 import type { Broker } from './broker.ts'
+import type { Processing } from './processing.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 import type { Crew } from './workers-crew.ts'
 
@@ -12,6 +13,7 @@ export interface Measured {
   audit?: Pick<AuditParts, 'metrics'>
   rulings?: Rulings
   handler?: CountingHandler
+  processing?: Pick<Processing, 'owed'> | undefined
   broker?: Pick<Broker, 'activeAgents'> | undefined
   /** undefined where one process does everything. */
   crew?: Crew | undefined
@@ -32,6 +34,7 @@ export const metricSources = (parts: Measured, isWorker: boolean): MetricSources
   feedAgeMs: () => (parts.state ? performance.now() - parts.state.feed.heardAt() : 0),
   apiKeys: () => parts.rulings?.apiKeys()?.size(),
   activeAgents: () => parts.broker?.activeAgents(),
+  owed: () => parts.processing?.owed(),
   audit: () => parts.audit?.metrics(),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,

@@ -55,6 +55,8 @@ export interface Rulings {
   readonly sources: () => ReadonlyMap<string, JsonSource>
   readonly tokens: ReturnType<typeof downstreamTokens>
   readonly owners: { readonly hits: () => number; readonly misses: () => number; readonly size: () => number }
+  /** Look-ups of owners under the policy in force. */
+  readonly lookup: OwnerLookup
   readonly close: () => Promise<void>
 }
 
@@ -79,8 +81,8 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   let misses = 0
 
   const counted = (owners: OwnerLookup): OwnerLookup => ({
-    labels: (source, resource, id, at) => {
-      const found = owners.labels(source, resource, id, at)
+    labels: (source, resource, id, at, strict) => {
+      const found = owners.labels(source, resource, id, at, strict)
       if (!(found instanceof Promise) && found.cache === 'hit') hits++
       else misses++
       return found
@@ -140,6 +142,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
     sources: () => sources,
     tokens,
     owners: { hits: () => hits, misses: () => misses, size: () => near?.size() ?? 0 },
+    lookup: counted({ labels: (...asked) => near!.labels(...asked) }),
     close: async () => {
       for (const pool of [jwks, introspections, sts, nears, lists, keyLists, secrets, json]) await pool.close()
     },

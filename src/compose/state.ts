@@ -1,10 +1,12 @@
 import { freshFile } from '../adapters/fresh-file.ts'
 import { openMemoryState } from '../adapters/memory-state.ts'
 import type { DurabilityReport } from '../adapters/redis-durability.ts'
-import type { RedisPlace } from '../adapters/redis-options.ts'
+import type { AnyRedisPlace, RedisPlace } from '../adapters/redis-options.ts'
 import { openSqliteState } from '../adapters/sqlite-state.ts'
 import { StateRefused } from '../adapters/state-refused.ts'
 import type { StateSettings } from '../config/schema-listen.ts'
+import type { RedisSettings } from '../config/schema-redis.ts'
+import type { Secret } from '../config/secret.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import type { OpenedState } from './durability.ts'
 
@@ -42,18 +44,37 @@ export async function openState(
 }
 
 /** Secrets and certificates are read anew for each connection to Redis, so that rotated ones need no restart. */
-export function placeOf({ url, username, password, tls }: Omit<Extract<StateSettings, { kind: 'redis' }>, 'kind'>): RedisPlace {
-  const members: { readonly [name in keyof RedisPlace]: (() => string) | undefined } = {
-    url: () => url.read(),
+export function placeOf(settings: { readonly url: Secret }): RedisPlace
+export function placeOf(settings: RedisSettings): AnyRedisPlace
+export function placeOf(settings: Omit<RedisSettings, 'kind'>): AnyRedisPlace {
+  const { url, cluster, sentinel, username, password, tls } = settings
+  const entry = {
     username: username === undefined ? undefined : () => username,
     password: password && (() => password.read()),
     ca: fileOf(tls?.ca),
     cert: fileOf(tls?.cert),
     key: fileOf(tls?.key),
   }
-  const place = {}
-  for (const [name, get] of Object.entries(members)) if (get) Object.defineProperty(place, name, { enumerable: true, get })
-  return place as RedisPlace
+  if (url) return getters({ url: () => url.read() }, entry)
+  const secure = () => tls !== undefined
+  if (cluster) return getters({ cluster: () => cluster, tls: secure }, entry)
+  const { name, hosts, username: user, password: word } = sentinel as NonNullable<typeof sentinel>
+  const named = getters(
+    { name: () => name, hosts: () => hosts },
+    { username: user === undefined ? undefined : () => user, password: word && (() => word.read()) },
+  )
+  return getters({ sentinel: () => named, tls: secure }, entry)
+}
+
+/** An object whose members are read when they are asked for; those that are not given are absent. */
+function getters<T extends object, U extends object>(
+  required: { readonly [name in keyof T]: () => T[name] },
+  optional: { readonly [name in keyof U]: (() => U[name]) | undefined },
+): T & { readonly [name in keyof U]?: U[name] } {
+  const made = {}
+  for (const [name, get] of Object.entries({ ...required, ...optional }) as [string, (() => unknown) | undefined][])
+    if (get) Object.defineProperty(made, name, { enumerable: true, get })
+  return made as T & { readonly [name in keyof U]?: U[name] }
 }
 
 /** A file that cannot be read refuses the start. */

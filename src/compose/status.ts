@@ -4,6 +4,7 @@ import { feedTrustMs } from '../core/ports.ts'
 import { durabilityCondition, durabilityOf, type OpenedState } from './durability.ts'
 import type { InForce } from './in-force.ts'
 import type { IssuerParts } from './issuer.ts'
+import { owedCondition, type Processing } from './processing.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 import type { Crew } from './workers-crew.ts'
 
@@ -17,6 +18,8 @@ export interface StatusNeeds {
   readonly exchanged: () => readonly Jwks[]
   readonly inForce: InForce
   readonly crew: Crew | undefined
+  /** undefined where `listen.ext_proc` is not set. */
+  readonly processing: Pick<Processing, 'owed'> | undefined
   readonly ready: () => boolean
 }
 
@@ -49,7 +52,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
   }
 }
 
-function conditions({ rulings, issuer, state, exchanged }: StatusNeeds): Condition[] {
+function conditions({ rulings, issuer, state, exchanged, processing }: StatusNeeds): Condition[] {
   const found: Condition[] = []
   for (const keys of [...rulings.jwks(), ...exchanged()]) {
     const { issuer: subject, ageSeconds, ...condition } = keys.condition()
@@ -76,5 +79,7 @@ function conditions({ rulings, issuer, state, exchanged }: StatusNeeds): Conditi
   }
   const durable = durabilityCondition(state)
   if (durable) found.push(durable)
+  const owed = processing && owedCondition(processing)
+  if (owed) found.push(owed)
   return found
 }

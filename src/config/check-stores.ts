@@ -1,5 +1,6 @@
 import { pageAudience } from '../core/management-plane.ts'
 import { endpointFault } from './check-listen.ts'
+import { checkOwnership } from './check-owner.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
 import type { OidcSettings } from './schema-oidc.ts'
@@ -22,9 +23,8 @@ export function checkStores(draft: Draft, report: Report): void {
     else if (draft.identity.some((entry) => entry && entry.name === endpoint.subjects_of && entry.type !== 'oidc'))
       report(path, `"${endpoint.subjects_of}" is no oidc validator: expected one, as its tokens are exchanged here`)
   }
-  const { label, cache } = sections.ownership
-  if (!/^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(label))
-    report(['ownership', 'label'], 'expected the name of a Kubernetes label, such as agentcube.io/owner')
+  checkOwnership(draft, report)
+  const { cache } = sections.ownership
   if (cache.max_stale > sections.revocation.max_staleness)
     report(
       ['ownership', 'cache', 'max_stale'],
@@ -43,7 +43,7 @@ const noValidator = (name: string): string => `there is no validator "${name}": 
 function checkRedisTls({ sections: { state } }: Draft, report: Report): void {
   if (state.kind !== 'redis' || !state.tls) return
   const path = ['state', 'redis', 'tls']
-  if (state.url.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in url', { at: 'key' })
+  if (state.url?.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in url', { at: 'key' })
   for (const [one, other] of [
     ['cert', 'key'],
     ['key', 'cert'],

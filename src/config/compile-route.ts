@@ -1,26 +1,17 @@
 import { managementPlane } from '../core/management-plane.ts'
-import { defaultIdPattern } from '../core/ownership.ts'
 import { parseTemplate, templateParams } from '../core/path-template.ts'
-import { demandRoles, givers, type RoleClosure, type RoleDemand } from '../core/roles.ts'
-import type { ClaimHeader, Condition, Downstream, IdSource, OwnerDemand } from '../core/route.ts'
+import { demandRoles, type RoleDemand } from '../core/roles.ts'
+import type { ClaimHeader, Condition, Downstream } from '../core/route.ts'
 import type { RouteEntry } from '../core/route-table.ts'
 import type { ScopeDemand } from '../core/scopes.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
 import { checkRoles } from './check-identity.ts'
-import type { Conditions } from './conditions.ts'
+import { ownerRules } from './compile-ownership.ts'
 import type { Draft } from './draft.ts'
 import type { Path, Report } from './faults.ts'
-import { linearPattern } from './linear-pattern.ts'
+import { listParams } from './id-source.ts'
+import type { RouteContext } from './route-context.ts'
 import { isHeaderName, type RouteSettings } from './schema-routes.ts'
-import type { Shared } from './shared.ts'
-
-/** What a route is compiled against. */
-export interface RouteContext {
-  readonly draft: Draft
-  readonly closure: RoleClosure
-  readonly conditions: Conditions
-  readonly shared: Shared
-}
 
 /**
  * Turns one route of the file into the typed rule of the check path, and reports all that is wrong with it.
@@ -54,7 +45,7 @@ export function compileRoute(route: RouteSettings, index: number, context: Route
     roles: rolesOf(route, path, context, report),
     scopes: scopesOf(route, path, params, context, report),
     condition: conditionOf(route, path, context, report),
-    owner: ownerOf(route, path, params, context, report),
+    ...ownerRules(route, path, params, context, report),
     downstream: shared.one('downstream', downstreamOf(route, path, draft, report)),
     claims: shared.one('claims', claimsOf(route, path, draft.sections.headers.prefix, report)),
     audit: route.audit ?? draft.sections.audit.decisions,
@@ -98,13 +89,10 @@ function scopesOf(
     const at = [...path, 'scopes', ...(all ? ['all'] : []), i]
     if (/[\s"\\]/.test(scope)) report(at, 'expected a scope without white space, quotes and backslashes (RFC 6749, section 3.3)')
     for (const [, name = ''] of scope.matchAll(/\{([^}]*)\}/g))
-      if (params && !params.includes(name)) report(at, `the path has no parameter "{${name}}": expected ${list(params)}`)
+      if (params && !params.includes(name)) report(at, `the path has no parameter "{${name}}": expected ${listParams(params)}`)
   }
   return shared.one('scopes', { mode: all ? 'all' : 'any', names })
 }
-
-const list = (params: readonly string[]): string =>
-  params.length === 0 ? 'a path that has it' : `one of ${params.map((param) => `{${param}}`).join(', ')}`
 
 function conditionOf(route: RouteSettings, path: Path, { conditions }: RouteContext, report: Report): Condition | undefined {
   if (route.when === undefined) return undefined
@@ -112,70 +100,6 @@ function conditionOf(route: RouteSettings, path: Path, { conditions }: RouteCont
   if ('holds' in compiled) return compiled
   report([...path, 'when'], compiled.message, { offset: compiled.offset })
   return undefined
-}
-
-function ownerOf(
-  route: RouteSettings,
-  path: Path,
-  params: readonly string[] | undefined,
-  { draft, closure, shared }: RouteContext,
-  report: Report,
-): OwnerDemand | undefined {
-  const { owner } = route
-  if (!owner) return undefined
-  const at = [...path, 'owner']
-  if (owner.list !== undefined || owner.capture !== undefined) {
-    if (owner.resource !== undefined || owner.id !== undefined || (owner.list !== undefined && owner.capture !== undefined))
-      report(at, 'expected one of resource with id, list, and capture', { at: 'key' })
-    return undefined
-  }
-  checkRoles(owner.bypass_roles ?? [], [...at, 'bypass_roles'], draft, report)
-  if (owner.source !== undefined && !draft.named.sources.has(owner.source))
-    report([...at, 'source'], `there is no source "${owner.source}": expected a name of those under sources`)
-  const { resource, id_pattern, source, bypass_roles = [] } = owner
-  const pattern = id_pattern === undefined ? undefined : shared.made('id_pattern', id_pattern, () => linearPattern(id_pattern))
-  if (typeof pattern === 'string') report([...at, 'id_pattern'], pattern)
-  for (const key of ['resource', 'id'] as const)
-    if (owner[key] === undefined)
-      report([...at, key], `"${key}" is missing: expected ${key === 'id' ? 'path:NAME, header:NAME or query:NAME' : 'a kind of resource'}`)
-  const id = owner.id === undefined ? undefined : idSource(owner.id, params, draft.sections.headers.prefix)
-  if (typeof id === 'string') report([...at, 'id'], id)
-  if (resource === undefined || typeof id !== 'object') return undefined
-  return shared.made('owner', [resource, id, id_pattern ?? null, owner.when_absent, source ?? null, bypass_roles], () => ({
-    resource,
-    id,
-    idPattern: typeof pattern === 'object' ? { test: pattern.matchesWhole } : defaultIdPattern,
-    whenAbsent: owner.when_absent,
-    source,
-    bypass: shared.set(bypass_roles.flatMap((role) => [...givers(closure, role)])),
-  }))
-}
-
-/** Headers that carry credentials, or that Envoy makes itself, name no resource. */
-const noId = new Set([
-  'authorization',
-  'cookie',
-  'host',
-  'proxy-authorization',
-  'x-forwarded-client-cert',
-  'content-length',
-  'transfer-encoding',
-])
-
-function idSource(text: string, params: readonly string[] | undefined, prefix: string): IdSource | string {
-  const match = /^(path|header|query):(.+)$/.exec(text)
-  const [, from, name = ''] = match ?? []
-  if (from === 'path')
-    return params && !params.includes(name) ? `the path has no parameter "{${name}}": expected ${list(params)}` : { from, name }
-  if (from === 'header') {
-    const lower = name.toLowerCase()
-    if (!isHeaderName(lower)) return `"${name}" is no header name`
-    return noId.has(lower) || lower.startsWith(prefix)
-      ? `the header "${lower}" cannot name a resource: expected one that the client sends for it`
-      : { from, name: lower }
-  }
-  if (from === 'query') return /[&=#\s]/.test(name) ? `"${name}" is no query parameter` : { from, name }
-  return `"${text}" names no place: expected path:NAME, header:NAME or query:NAME`
 }
 
 function downstreamOf(route: RouteSettings, path: Path, draft: Draft, report: Report): Downstream | undefined {

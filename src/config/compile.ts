@@ -3,6 +3,7 @@ import { closeRoles, type RoleClosure } from '../core/roles.ts'
 import { conflicts, type RouteEntry, RouteTable } from '../core/route-table.ts'
 import { parseSpiffeId } from '../core/spiffe.ts'
 import { edgeOf } from './compile-edge.ts'
+import { ownershipRules } from './compile-ownership.ts'
 import { placesOf, strippedOf } from './compile-places.ts'
 import { compileRoute } from './compile-route.ts'
 import { Conditions } from './conditions.ts'
@@ -51,7 +52,7 @@ export async function compileRoutes(draft: Draft, turns: Turns, report: Report):
 }
 
 function closure(draft: Draft, report: Report): RoleClosure {
-  const inherits = new Map(Object.entries(draft.sections.roles).map(([role, { inherits }]) => [role, inherits]))
+  const inherits = inheritsOf(draft.sections)
   for (const [role, parents] of inherits) {
     for (const [i, parent] of parents.entries())
       if (!draft.named.roles.has(parent))
@@ -63,6 +64,9 @@ function closure(draft: Draft, report: Report): RoleClosure {
   report(['roles', cycle[0] ?? '', 'inherits'], `roles inherit each other in a circle: ${cycle.join(' → ')}`)
   return closeRoles(new Map([...inherits.keys()].map((role) => [role, []]))) as RoleClosure
 }
+
+const inheritsOf = ({ roles }: Pick<Settings, 'roles'>): ReadonlyMap<string, readonly string[]> =>
+  new Map(Object.entries(roles).map(([role, { inherits }]) => [role, inherits]))
 
 /**
  * The policy of the check path.
@@ -98,6 +102,7 @@ export function compilePolicy(settings: Settings, entries: readonly RouteEntry[]
     basics: settings.identity.flatMap((entry) => (entry.type === 'basic' ? [entry.name] : [])),
     stripped: strippedOf(settings),
     ownerLabel: settings.ownership.label,
+    ownership: ownershipRules(settings, closeRoles(inheritsOf(settings)) as RoleClosure),
     subjectsOf: new Map(Object.entries(settings.sources).map(([name, source]) => [name, source.subjects_of])),
   }
 }

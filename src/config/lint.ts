@@ -6,6 +6,7 @@ import { fromOf } from './compile-places.ts'
 import type { Draft } from './draft.ts'
 import type { Report } from './faults.ts'
 import { warnOfFederation } from './lint-federation.ts'
+import { parseNetwork, specialNetwork } from './networks.ts'
 import { issuerWarning } from './providers-issuer.ts'
 import type { EdgeTrustSettings, ValidatorSettings } from './schema-identity.ts'
 import { isLoopback, parseAddress } from './schema-listen.ts'
@@ -18,6 +19,7 @@ const jwksCachedMs = jwksMaxAge * 1000
 /** Tells what is legal but unsafe, each in one sentence with what to write instead. */
 export async function warnOfUnsafe(draft: Draft, entries: readonly RouteEntry[], turns: Turns, report: Report): Promise<void> {
   warnOfListeners(draft, report)
+  warnOfEndpoints(draft, report)
   const { state } = draft.sections
   if (state.kind === 'file') report(['state'], 'replicas would not share a state file: write redis:// where more than one runs')
   if (state.kind === 'memory') report(['state'], 'a restart forgets owners, keys and revocations: write file:PATH or redis:// to keep them')
@@ -55,20 +57,37 @@ function warnOfListeners(draft: Draft, report: Report): void {
       ['issuer', 'keys', 'publish_before'],
       `upstreams may keep the key set for ${durationText(jwksCachedMs)}, and would refuse tokens of a key that signs before: write at least that`,
     )
-  const check = draft.sections.listen?.check
-  const address = check && parseAddress(check.address)
-  if (address?.kind === 'tcp' && isLoopback(address) && check?.tls.mode !== 'mtls')
-    report(
-      ['listen', 'check', 'address'],
-      'every process on this machine can reach a loopback port and forge identities: write unix:/path, which is open to one group alone',
-    )
+  for (const name of ['check', 'ext_proc'] as const) {
+    const asked = listen?.[name]
+    const address = asked && parseAddress(asked.address)
+    if (address?.kind === 'tcp' && isLoopback(address) && asked?.tls.mode !== 'mtls')
+      report(
+        ['listen', name, 'address'],
+        'every process on this machine can reach a loopback port and forge identities: write unix:/path, which is open to one group alone',
+      )
+  }
+  if (listen?.ext_proc && !draft.routes.some((route) => route?.owner?.capture || route?.owner?.removes || route?.owner?.filter))
+    report(['listen', 'ext_proc'], 'no route has capture, removes or filter, so that nothing is done here: leave it out', { at: 'key' })
+}
+
+/** Networks that are no platform's: whoever writes a label there reaches what only this machine should. */
+function warnOfEndpoints({ sections }: Draft, report: Report): void {
+  for (const [i, text] of (sections.ownership.endpoint?.networks ?? []).entries()) {
+    const network = parseNetwork(text)
+    const what = typeof network === 'string' ? undefined : specialNetwork(network)
+    if (what)
+      report(
+        ['ownership', 'endpoint', 'networks', i],
+        `"${text}" is ${what}: whoever may write labels reaches what listens there; write the networks that resources are in`,
+      )
+  }
 }
 
 function warnOfRoute(route: RouteSettings, entry: RouteEntry | undefined, i: number, report: Report): void {
   const path = ['routes', i]
   for (const [segment] of route.path.matchAll(/(?<=\/):\w+/g))
     report([...path, 'path'], `"${segment}" is matched letter by letter: write {${segment.slice(1)}} for a parameter`)
-  const owned = route.owner !== undefined && route.owner.when_absent === 'deny'
+  const owned = route.owner !== undefined && route.owner.when_absent === 'deny' && !route.owner.capture
   if (!route.public && !route.roles && !route.scopes && !route.workload && route.when === undefined && !owned)
     report(path, `whoever is identified may use the route "${route.id}": write roles, scopes, workload or when`)
   if (!route.enforce)
@@ -80,6 +99,11 @@ function warnOfRoute(route: RouteSettings, entry: RouteEntry | undefined, i: num
     report(
       [...path, 'owner', 'when_absent'],
       `a request without an id skips the owner check of the route "${route.id}": write deny unless the upstream then makes a new one`,
+    )
+  if (route.owner?.filter && !route.enforce)
+    report(
+      [...path, 'enforce'],
+      `a denied request to the route "${route.id}" is let through with the whole list: write enforce: true once its callers are ready`,
     )
   if (route.authorization === 'keep')
     report(

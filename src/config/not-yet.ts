@@ -12,21 +12,8 @@ interface NotYet {
   readonly instead?: string
 }
 
-const is =
-  (...values: readonly unknown[]) =>
-  (value: unknown): boolean =>
-    values.includes(value)
-
 /** Settings of the format that this version refuses by name: building one deletes its row. */
-export const notYet: readonly NotYet[] = [
-  { setting: ['listen', 'ext_proc'] },
-  { setting: ['state', 'redis', 'cluster'], instead: 'write url with the address of one Redis' },
-  { setting: ['state', 'redis', 'sentinel'], instead: 'write url with the address of one Redis' },
-  { setting: ['errors'], when: is('error_response'), shown: true, instead: 'write denied' },
-  { setting: ['routes', '*', 'owner', 'capture'] },
-  { setting: ['routes', '*', 'owner', 'list'] },
-  { setting: ['routes', '*', 'owner', 'freshness'], when: is('strict'), shown: true, instead: 'write cached' },
-]
+export const notYet: readonly NotYet[] = []
 
 /** Reports each setting in the data that this version does not have yet, at its key or at its value. */
 export async function reportNotYet(data: unknown, turns: Turns, report: Report): Promise<void> {

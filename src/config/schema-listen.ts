@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import type { Secret } from './secret.ts'
+import { isRedisUrl, type RedisSettings, redis } from './schema-redis.ts'
 import { duration, filePath, secret, size, some, text } from './values.ts'
 
 const address = () =>
@@ -85,42 +85,11 @@ export const listen = () =>
     })
     .describe('What is listened on; only check is required')
 
-const redisParts = () =>
-  z.strictObject({
-    url: secret().optional().describe('redis://host:6379/0 or rediss://…'),
-    cluster: some(text()).optional().describe('host:port of some nodes'),
-    sentinel: z
-      .strictObject({ name: text(), hosts: some(text()) })
-      .optional()
-      .describe('name of the primary, and host:port of the sentinels'),
-    tls: z
-      .strictObject({ ca: filePath().optional(), cert: filePath().optional(), key: filePath().optional() })
-      .optional()
-      .describe('files for rediss://'),
-    username: text().optional(),
-    password: secret().optional(),
-  })
-
 /** `state` as other parts read it. */
-export type StateSettings =
-  | { readonly kind: 'memory' }
-  | { readonly kind: 'file'; readonly path: string }
-  | {
-      readonly kind: 'redis'
-      readonly url: Secret
-      readonly tls?: { readonly ca?: string | undefined; readonly cert?: string | undefined; readonly key?: string | undefined } | undefined
-      readonly username?: string | undefined
-      readonly password?: Secret | undefined
-    }
+export type StateSettings = { readonly kind: 'memory' } | { readonly kind: 'file'; readonly path: string } | RedisSettings
 
-const stateExpected = 'expected "memory:", "file:PATH", "redis://host:port/db", "rediss://host:port/db" or { redis: { url: … } }'
-
-/** Whether the text is a URL of Redis, references aside. */
-export function isRedisUrl(shape: string): boolean {
-  if (!/^rediss?:\/\//.test(shape) || !URL.canParse(shape)) return false
-  const url = new URL(shape)
-  return url.hostname !== '' && /^(?:|\/|\/\d{1,4})$/.test(url.pathname) && url.search === '' && url.hash === ''
-}
+const stateExpected =
+  'expected "memory:", "file:PATH", "redis://host:port/db", "rediss://host:port/db" or { redis: { … } } with url, cluster or sentinel'
 
 /** `state` */
 export const state = () =>
@@ -132,25 +101,12 @@ export const state = () =>
         if (!isRedisUrl(value.shape)) context.addIssue({ code: 'custom', message: stateExpected })
         return { kind: 'redis', url: value }
       }),
-      z.strictObject({ redis: redisParts() }).transform(({ redis }, context): StateSettings => {
-        const { url, tls, username, password } = redis
-        if (url) {
-          if (!isRedisUrl(url.shape))
-            context.addIssue({
-              code: 'custom',
-              path: ['redis', 'url'],
-              message: 'expected "redis://host:port/db" or "rediss://host:port/db"',
-            })
-          return { kind: 'redis', url, tls, username, password }
-        }
-        // Cluster and Sentinel are refused by name elsewhere.
-        if (!redis.cluster && !redis.sentinel)
-          context.addIssue({ code: 'custom', path: ['redis'], message: 'expected url, the address of Redis' })
-        return { kind: 'memory' }
-      }),
+      redis(),
     ])
     .prefault('file:./data/postern.db')
-    .describe('memory: (one replica), file:PATH (SQLite, one host), redis:// or rediss:// (replicas share it)')
+    .describe(
+      'memory: (one replica), file:PATH (SQLite, one host), redis:// or rediss:// (replicas share it); Redis Sentinel and Cluster as { redis: … }',
+    )
 
 /** `check` */
 export const check = () =>

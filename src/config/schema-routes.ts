@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { owner } from './schema-ownership.ts'
 import { duration, name, some, text } from './values.ts'
 
 const anyOrAll = (what: string) =>
@@ -6,29 +7,6 @@ const anyOrAll = (what: string) =>
     .union([some(text()), z.strictObject({ all: some(text()) })])
     .optional()
     .describe(`${what}: a list means any of them, { all: […] } means all`)
-
-const owner = () =>
-  z
-    .strictObject({
-      resource: z
-        .string()
-        .regex(/^[a-z][a-z0-9-]*$/, { error: 'expected a kind of resource: lower-case letters, digits and "-", a letter first' })
-        .optional()
-        .describe('kind of resource, such as sandbox'),
-      id: text().optional().describe('path:NAME, header:NAME or query:NAME'),
-      bypass_roles: some(text()).optional().describe('roles that pass without owning'),
-      id_pattern: text().optional().describe('what the whole id must match, in the syntax of RE2; [A-Za-z0-9._~-]{1,128} where absent'),
-      when_absent: z.enum(['deny', 'allow']).prefault('deny').describe('allow: no owner check where the id was not sent in any spelling'),
-      source: text().optional().describe("name under `sources`; absent: Postern's own labels"),
-      freshness: z.enum(['cached', 'strict']).prefault('cached'),
-      list: text().optional().describe('kind of resource that this route lists: x-postern-owner goes to the upstream'),
-      capture: z
-        .strictObject({ resource: text(), id: some(text()) })
-        .optional()
-        .describe("reads the new resource's id from the upstream's 201"),
-    })
-    .optional()
-    .describe('Whose resource it must be')
 
 const downstream = () =>
   z

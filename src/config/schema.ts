@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { defaultOwnerLabel } from '../core/ownership.ts'
 import { clientAuth } from './schema-client-auth.ts'
 import { dpop } from './schema-dpop.ts'
 import { validator } from './schema-identity.ts'
 import { broker, issuer } from './schema-issuer.ts'
-import { check, isRedisUrl, listen, state } from './schema-listen.ts'
+import { check, listen, state } from './schema-listen.ts'
+import { ownership } from './schema-ownership.ts'
+import { isRedisUrl } from './schema-redis.ts'
 import { route } from './schema-routes.ts'
 import { duration, name, secret, some, text } from './values.ts'
 
@@ -141,19 +142,7 @@ export const policyFile = () =>
         .describe('false: the operator page cannot ask agents; else its short tokens are admitted, once admin.secret is set'),
       roles: roles(),
       sources: sources(),
-      ownership: z
-        .strictObject({
-          label: text().prefault(defaultOwnerLabel),
-          cache: z
-            .strictObject({
-              size: z.int().min(0).max(100_000_000).prefault(100_000),
-              ttl: duration().prefault('30s'),
-              negative_ttl: duration().prefault('2s'),
-              max_stale: duration().prefault('0s').describe('at most revocation.max_staleness'),
-            })
-            .prefault({}),
-        })
-        .prefault({}),
+      ownership: ownership(),
       sts: sts(),
       routes: z.array(route()).describe('what is not matched is denied'),
       issuer: issuer(),

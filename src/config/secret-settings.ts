@@ -15,6 +15,7 @@ const bearing: readonly (readonly string[])[] = [
   ['state'],
   ['state', 'redis', 'url'],
   ['state', 'redis', 'password'],
+  ['state', 'redis', 'sentinel', 'password'],
   ['sources', '*', 'redis'],
   ['sts', '*', 'auth', 'secret'],
   ['sts', '*', 'auth', 'private_key_jwt', 'key'],

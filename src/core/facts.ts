@@ -7,7 +7,7 @@ import type { Route } from './route.ts'
 /** Whether memory answered: for access logs. */
 export const cacheUses = ['hit', 'miss', 'none'] as const
 export type CacheUse = (typeof cacheUses)[number]
-export const ownerMatches = ['yes', 'no', 'bypassed', 'none'] as const
+export const ownerMatches = ['yes', 'shared', 'no', 'bypassed', 'none'] as const
 export type OwnerMatch = (typeof ownerMatches)[number]
 
 /** The stages in their order. */
@@ -86,6 +86,8 @@ export class Facts implements Received {
   claimHeaders: ReadonlyMap<string, string> = noHeaders
   resource: string | undefined = undefined
   ownerMatch: OwnerMatch = 'none'
+  /** Where the resource is reached, on a route that goes straight to it: `ip:port`. */
+  endpoint: string | undefined = undefined
   downstreamToken: BearerToken | undefined = undefined
   cache: CacheUse = 'none'
   /** The stage whose promise is awaited: what a passed deadline is blamed on. */
@@ -154,6 +156,16 @@ export function noteOwnership(state: Authorized, resource: string, match: OwnerM
   const f = factsOf(state)
   f.resource = resource
   f.ownerMatch = match
+}
+
+/** Notes that a role of the caller lists what is everybody's. */
+export function noteBypass(state: Authorized): void {
+  factsOf(state).ownerMatch = 'bypassed'
+}
+
+/** Notes where the request goes, past the route that Envoy would take. @param endpoint `ip:port`, an IPv6 address in brackets */
+export function noteEndpoint(state: Authorized, endpoint: string): void {
+  factsOf(state).endpoint = endpoint
 }
 
 /** A miss anywhere is a miss. */

@@ -1,3 +1,4 @@
+import { callerOf, listOwner } from './access.ts'
 import type { BearerToken } from './bearer-token.ts'
 import { tokenParameter } from './credential.ts'
 import { type CredentialPlaces, protocolTokens, withoutCookies, withoutTokens } from './credential-places.ts'
@@ -14,8 +15,11 @@ import type { ClaimHeader } from './route.ts'
 /** Bytes of all claim headers of one request together, names included; more is `claims_too_large`. */
 const maxClaimBytes = 4096
 
-// A client that sets this itself could make an upstream believe that the authorizer had failed.
-const alwaysRemoved = 'x-envoy-auth-failure-mode-allowed'
+/** Where Envoy's original-destination clusters are told to go (`use_http_header`). */
+const destination = 'x-envoy-original-dst-host'
+
+// A client that sets these itself could make an upstream believe that the authorizer had failed, or choose where its request goes.
+const alwaysRemoved = ['x-envoy-auth-failure-mode-allowed', destination]
 
 /**
  * The value of a claim as a header: text percent-encoded, lists joined with commas, objects as base64url
@@ -37,7 +41,7 @@ function lookAlikes({ request, policy }: Facts, set: ReadonlySet<string>, remove
   let found: string[] = nothing
   for (const name of request.namesLike(prefix)) {
     const alike = name.replaceAll('_', '-')
-    const ours = alike.startsWith(prefix) || alike === alwaysRemoved || alike === 'authorization' || isCredential(policy, alike)
+    const ours = alike.startsWith(prefix) || alwaysRemoved.includes(alike) || alike === 'authorization' || isCredential(policy, alike)
     if (!ours || set.has(name) || removed.includes(name)) continue
     if (found === nothing) found = []
     found.push(name)
@@ -68,7 +72,7 @@ interface Plan {
 
 const plansOf = perObject((_: Policy) => perObject((_: HeaderGroup): (Plan | undefined)[] => []))
 
-/** @param flags identity 1, workload 2, token 4, `authorization: keep` 8 */
+/** @param flags identity 1, workload 2, token 4, `authorization: keep` 8, owner of a list 16, destination 32 */
 function planOf(policy: Policy, claims: HeaderGroup, flags: number): Plan {
   const plans = plansOf(policy)(claims)
   plans[flags] ??= makePlan(policy, claims, flags)
@@ -80,9 +84,12 @@ function makePlan({ headers, places, stripped }: Policy, claims: HeaderGroup, fl
   if (flags & 1) for (const name of [headers.subject, headers.issuer, headers.roles]) set.add(name)
   if (flags & 2) set.add(headers.workload)
   if (flags & 4) set.add('authorization')
+  if (flags & 16) set.add(headers.owner)
+  if (flags & 32) set.add(destination)
   const remove = headers.fixed.filter((name) => !set.has(name))
   if (!(flags & 8) && !set.has('authorization')) remove.push('authorization')
-  remove.push(alwaysRemoved, ...places.headers, ...stripped)
+  for (const name of alwaysRemoved) if (!set.has(name)) remove.push(name)
+  remove.push(...places.headers, ...stripped)
   return { set, remove }
 }
 
@@ -104,6 +111,18 @@ function finish(facts: Facts, principal: Principal | undefined): Mutations {
     if (token) {
       flags |= 4
       own.push(['authorization', token])
+    }
+    const list = facts.route?.list
+    if (list) {
+      const whose = listOwner(facts.policy, callerOf(principal, facts.policy.ownership), list)
+      if (typeof whose === 'string') {
+        flags |= 16
+        own.push([headers.owner, whose])
+      }
+    }
+    if (facts.endpoint !== undefined) {
+      flags |= 32
+      own.push([destination, facts.endpoint])
     }
   }
   const { policy } = facts

@@ -23,7 +23,7 @@ export interface BodyFault {
 export type ReadBody<T> = { readonly ok: true; readonly data: T } | { readonly ok: false; readonly fault: BodyFault }
 
 /** The body as text; undefined where it is larger than {@link maxBodyBytes}, whatever its length was said to be. */
-async function readText(request: Request): Promise<string | undefined> {
+export async function readText(request: Request): Promise<string | undefined> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) return undefined
   const parts: Uint8Array[] = []
   let size = 0

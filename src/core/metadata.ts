@@ -1,3 +1,4 @@
+import { type Caller, callerOf } from './access.ts'
 import { type CacheUse, cacheUses, type Facts, type OwnerMatch, ownerMatches } from './facts.ts'
 import { perObject } from './per-object.ts'
 import { percentEncode, percentEncodeList } from './percent.ts'
@@ -36,7 +37,10 @@ export function metadataOf(facts: Facts, reason: Verdict, enforced: boolean, mic
   const { principal, route, workload, resource } = facts
   const shared = [verdictGroup(reason, enforced, facts.ownerMatch, facts.cache), policyGroup(facts.policy)]
   if (route) shared.push(routeGroup(route))
-  if (principal) shared.push(principalTexts(principal))
+  if (principal) {
+    shared.push(principalTexts(principal))
+    if (route && isProcessed(route)) shared.push(ownershipTexts(callerOf(principal, facts.policy.ownership)))
+  }
   const own: [string, MetadataValue][] = [
     ['decision_id', facts.decisionId],
     ['check_us', micros],
@@ -70,3 +74,26 @@ export const principalTexts = perObject(({ subject, issuer, roles }: Principal) 
   issuer: percentEncode(issuer),
   roles: percentEncodeList(roles),
 }))
+
+/** Whether ext_proc looks at the route's requests, and has to know who asks. */
+const isProcessed = ({ capture, list, owner }: Route): boolean =>
+  capture !== undefined || owner?.removes === true || list?.filter !== undefined
+
+/** Bytes of all groups together. Metadata is part of every answer and of what Envoy hands to ext_proc. */
+const maxGroupBytes = 4096
+
+const groupsText = perObject((caller: Caller): string => percentEncodeList(caller.facts.groups))
+
+/** Whether the groups of a caller can be told: those of somebody who is in too many are left out as a whole. */
+export const fitsMetadata = (caller: Caller): boolean => groupsText(caller).length <= maxGroupBytes
+
+/** What captures, removals and filters have to know of the caller; `owner` and `tenant` as labels say them. */
+const ownershipTexts = perObject((caller: Caller): MetadataGroup => {
+  const { validator, tenant, groups } = caller.facts
+  return {
+    owner: caller.owner,
+    validator: percentEncode(validator),
+    ...(tenant !== undefined && { tenant }),
+    ...(groups.length > 0 && fitsMetadata(caller) && { groups: groupsText(caller) }),
+  }
+})

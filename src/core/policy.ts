@@ -26,6 +26,22 @@ export interface DenialSettings {
   readonly proofAlgorithms: string
 }
 
+/** `ownership`, compiled. */
+export interface OwnershipRules {
+  /** Name of the label that shares a resource; undefined: nothing is shared. */
+  readonly shared: string | undefined
+  /** Claim that lists the groups of a principal; dots lead into objects. */
+  readonly groupsClaim: string
+  /** The tenant that a resource belongs to must be the principal's; undefined: there are no tenants. */
+  readonly tenant: { readonly label: string; readonly claim: string; readonly bypass: ReadonlySet<string> } | undefined
+  /** Where a resource's endpoint stands, and which addresses it may have (what is no IP address, it may not); undefined: nothing is reached directly. */
+  readonly endpoint: { readonly label: string; readonly allows: (ip: string) => boolean } | undefined
+  /** All that presented roles give, inheritance worked in. */
+  readonly given: (roles: readonly string[]) => ReadonlySet<string>
+  /** What stands before the subjects of a validator, by its name. */
+  readonly namespaces: ReadonlyMap<string, string>
+}
+
 /** What the check path reads of a policy file: compiled once, replaced as a whole. */
 export interface Policy {
   readonly realm: string
@@ -49,6 +65,8 @@ export interface Policy {
   readonly stripped: readonly string[]
   /** The owner label's name. */
   readonly ownerLabel: string
+  /** Who may use a resource beside its owner, and what else its labels decide. */
+  readonly ownership: OwnershipRules
   /** For a `json` source: the validator whose raw subjects it holds. */
   readonly subjectsOf: ReadonlyMap<string, string>
 }

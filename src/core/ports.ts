@@ -1,36 +1,26 @@
 import type { AuditLog } from './audit-log.ts'
 import type { BearerToken } from './bearer-token.ts'
+import type { LabelStore } from './label-store.ts'
 import type { Labels } from './ownership.ts'
 import type { Principal } from './principal.ts'
 import type { RecordStore } from './record-store.ts'
+import type { Soon } from './soon.ts'
 
 export type { AuditSink } from './audit-log.ts'
-
-/** What memory can answer costs no promise. */
-export type Soon<T> = T | Promise<T>
+export {
+  type LabelFilter,
+  type LabelPage,
+  type LabelReader,
+  type LabelRecord,
+  type LabelStore,
+  mostLabelsAtOnce,
+  type StoredLabels,
+} from './label-store.ts'
+export type { Soon } from './soon.ts'
 
 /** What a driver throws (or rejects with) where state cannot be had: down, slow, loading, distrusted. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable'
-}
-
-/** What is kept of one resource; a resource without labels is one that nobody knows. */
-export interface LabelRecord {
-  readonly labels: Labels
-}
-
-/** Labels of resources, as stored. Everything is keyed by the realm that the driver was opened for. */
-export interface LabelReader {
-  /** @returns undefined where the resource is unknown. @throws {Unavailable} */
-  readonly read: (resource: string, id: string) => Soon<LabelRecord | undefined>
-}
-
-/** Postern's own labels, which may be written. */
-export interface LabelStore extends LabelReader {
-  /** Replaces all labels of a resource; durable as the driver promises when it resolves. @throws {Unavailable} */
-  readonly write: (resource: string, id: string, labels: Labels) => Promise<void>
-  /** @returns whether there was something to remove. @throws {Unavailable} */
-  readonly remove: (resource: string, id: string) => Promise<boolean>
 }
 
 /** Something that replicas keep near has changed in state. */
@@ -49,8 +39,9 @@ export interface ChangeFeed {
   /**
    * Monotonic milliseconds (performance.now) of the last moment up to which every change is known to have
    * been told; Infinity for a state that nobody else can change.
+   * @param resource with `id`: changes of this resource's labels alone, where parts of state are heard apart (Redis Cluster)
    */
-  readonly heardAt: () => number
+  readonly heardAt: (resource?: string, id?: string) => number
 }
 
 /** Milliseconds: a near copy may be used while the feed was heard from at most this long ago, so that its loss shows within 1 s. */
@@ -237,9 +228,10 @@ export interface OwnerLookup {
   /**
    * @param source name under `sources`, or undefined for Postern's own labels
    * @param at performance.now() milliseconds, where the caller has just read them
+   * @param strict no near copy will do: state is asked
    * @throws {Unavailable}
    */
-  readonly labels: (source: string | undefined, resource: string, id: string, at?: number) => Soon<LookedUp>
+  readonly labels: (source: string | undefined, resource: string, id: string, at?: number, strict?: boolean) => Soon<LookedUp>
 }
 
 /** Labels as found. */

@@ -1,7 +1,10 @@
 import type { JsonObject } from './json.ts'
 
-/** The sorts of records that the issuer keeps; each is a list of its own. */
-export const recordKinds = ['app', 'launch-token', 'agent', 'token'] as const
+/**
+ * The sorts of records that are kept; each is a list of its own. The first four are the issuer's; `capture` is what was asked
+ * of an upstream whose answer is awaited, `sync` how far a mirror of labels is.
+ */
+export const recordKinds = ['app', 'launch-token', 'agent', 'token', 'capture', 'sync'] as const
 export type RecordKind = (typeof recordKinds)[number]
 
 /** A record as stored. */

@@ -1,3 +1,4 @@
+import type { JsonPointer } from './json-pointer.ts'
 import type { Labels } from './ownership.ts'
 import type { Principal, Workload } from './principal.ts'
 import type { Request, Target } from './request.ts'
@@ -48,6 +49,53 @@ export interface OwnerDemand {
   readonly source: string | undefined
   /** Presented roles that pass without owning; inheritance is already worked in. */
   readonly bypass: ReadonlySet<string>
+  /** No near copy will do: state is asked each time (`freshness: strict`). */
+  readonly strict: boolean
+  /** The request takes the resource away (`removes: true`): ext_proc marks its labels before and removes them after. */
+  readonly removes: boolean
+  /** The request goes straight to the endpoint that the resource's label names (`direct: true`). */
+  readonly direct: boolean
+}
+
+/** Where a response of the upstream says something: a header (lower case), a place in a JSON body (RFC 6901), the last part of `Location`. */
+export type ResponsePlace =
+  | { readonly from: 'header'; readonly name: string }
+  | { readonly from: 'body'; readonly pointer: JsonPointer }
+  | { readonly from: 'location' }
+
+/** A route that makes resources: ext_proc reads which from the response, and writes who owns it. */
+export interface Capture {
+  readonly resource: string
+  /** The first that the response has counts. */
+  readonly ids: readonly ResponsePlace[]
+  readonly idPattern: IdPattern
+  /** Statuses that mean that a resource was made. */
+  readonly codes: ReadonlySet<number>
+  /** Bytes of the body, where a place is in it; a larger one is refused. */
+  readonly maxBody: number
+  /** Where the response says at which `ip:port` the resource is. */
+  readonly endpoint: ResponsePlace | undefined
+}
+
+/** How a list in a response is reduced to what the caller may read. */
+export interface ListFilter {
+  /** The array in the JSON body. */
+  readonly items: JsonPointer
+  /** Within an item: its id. */
+  readonly id: JsonPointer
+  readonly idPattern: IdPattern
+  readonly maxItems: number
+  readonly maxBody: number
+}
+
+/** A route that lists resources: `x-postern-owner` goes on, and where the upstream cannot filter, ext_proc does. */
+export interface ListDemand {
+  readonly resource: string
+  /** Name under `sources`, or undefined for Postern's own labels. */
+  readonly source: string | undefined
+  /** Presented roles that see all of them. */
+  readonly bypass: ReadonlySet<string>
+  readonly filter: ListFilter | undefined
 }
 
 /** The downstream token of a route. */
@@ -79,6 +127,8 @@ export interface Route {
   readonly scopes: ScopeDemand | undefined
   readonly condition: Condition | undefined
   readonly owner: OwnerDemand | undefined
+  readonly capture: Capture | undefined
+  readonly list: ListDemand | undefined
   readonly downstream: Downstream | undefined
   /** Claims handed on as `<prefix>claim-<name>`. */
   readonly claims: readonly ClaimHeader[]

@@ -30,6 +30,8 @@ export interface CheckHandlerOptions {
   readonly maxMessage: number
   /** Milliseconds (`check.max_deadline`). */
   readonly maxDeadlineMs: number
+  /** Whether outages are told as errors (`errors: error_response`); absent: as denials. */
+  readonly outagesAsErrors?: boolean
   /** How long messages wait unseen; that of this process unless given. */
   readonly turns?: TurnClock
 }
@@ -48,7 +50,7 @@ const describe = (cause: unknown): string => (cause instanceof Error ? `${cause.
 export function createCheckHandler(options: CheckHandlerOptions): CountingHandler {
   const { check, refuse } = options
   const decode = createDecoder()
-  const encode = createEncoder()
+  const encode = createEncoder(() => options.outagesAsErrors === true)
   // Encoded now, so that the last resort cannot fail.
   const lastResort = encode(bareDenial('internal'))
   const turns = options.turns ?? createTurnClock()

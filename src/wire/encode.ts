@@ -13,7 +13,13 @@ export class EncodeFault extends Error {
 const field = (number: number): number => (number << 3) | 2
 
 // envoy.service.auth.v3, by message and field number; test/wire holds them to the definitions.
-const CheckResponse = { status: field(1), denied_response: field(2), ok_response: field(3), dynamic_metadata: field(4) }
+const CheckResponse = {
+  status: field(1),
+  denied_response: field(2),
+  ok_response: field(3),
+  dynamic_metadata: field(4),
+  error_response: field(5),
+}
 const OkHttpResponse = { headers: field(2), headers_to_remove: field(5), query_parameters_to_remove: field(8) }
 const DeniedHttpResponse = { status: field(1), headers: field(2), body: field(3) }
 // envoy.config.core.v3
@@ -41,9 +47,10 @@ interface Kept {
 
 /**
  * Makes the encoder of CheckResponse messages (envoy.service.auth.v3).
+ * @param outagesAsErrors whether a denial with 500 or 503 is told as `error_response`; asked of such denials alone, each time
  * @throws {EncodeFault} (the encoder) on an answer that Envoy would read in another way than it is meant
  */
-export function createEncoder(): (answer: Answer) => Buffer {
+export function createEncoder(outagesAsErrors: () => boolean = () => false): (answer: Answer) => Buffer {
   const out = new WireWriter()
   // A group is made ready apart, since a long message may be under way in the other.
   const aside = new WireWriter(1024)
@@ -96,7 +103,7 @@ export function createEncoder(): (answer: Answer) => Buffer {
     out.reset()
     writeMetadata(answer.metadata)
     if (answer.kind === 'allow') writeAllow(answer)
-    else writeDenial(out, answer)
+    else writeDenial(out, answer, answer.status >= 500 && outagesAsErrors() ? CheckResponse.error_response : CheckResponse.denied_response)
     return out.copy()
   }
 }
@@ -106,7 +113,8 @@ function notRemoved(name: string, { remove, removeAlso }: AllowAnswer['mutations
   if (remove.includes(name) || removeAlso.includes(name)) throw new EncodeFault(`${name} is both set and removed`)
 }
 
-function writeDenial(out: WireWriter, { code, status, headers, body }: DenyAnswer): void {
+/** @param tag `denied_response`, or `error_response` (Envoy 1.37), which has the same type (DeniedHttpResponse) */
+function writeDenial(out: WireWriter, { code, status, headers, body }: DenyAnswer, tag: number): void {
   // Envoy takes code 0 as an allow, and sends a denial with a status below 400 as a success.
   if (!Number.isInteger(code) || code < 1 || code > 16) throw new EncodeFault(`a denial with code ${code}`)
   if (!Number.isInteger(status) || status < 400 || status > 599) throw new EncodeFault(`a denial with status ${status}`)
@@ -120,7 +128,7 @@ function writeDenial(out: WireWriter, { code, status, headers, body }: DenyAnswe
   const start = out.written
   writeCode(out, status)
   out.delimited(DeniedHttpResponse.status, start)
-  out.delimited(CheckResponse.denied_response, from)
+  out.delimited(tag, from)
   writeStatus(out, code)
 }
 

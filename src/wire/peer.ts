@@ -17,11 +17,12 @@ export function peerSpiffeId(socket: unknown): string | undefined {
 /**
  * Whether the peer of a connection may ask here: anyone, unless `tls.mode: mtls` names those who may.
  * @param onFault told of one that may not
+ * @param name of the listener in the policy file, for the sentence
  */
-export function isAllowedPeer(socket: unknown, { tls }: Listener, onFault: (detail: string) => void): boolean {
+export function isAllowedPeer(socket: unknown, { tls }: Listener, onFault: (detail: string) => void, name = 'check'): boolean {
   if (tls.mode !== 'mtls') return true
   const peer = peerSpiffeId(socket)
   if (peer !== undefined && tls.allow.includes(peer)) return true
-  onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.check.tls.allow`)
+  onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.${name}.tls.allow`)
   return false
 }

@@ -37,7 +37,7 @@ export const defaultMaxReceive = 4 * 1024 * 1024
 /** More than Envoy's default circuit breaker lets through to a cluster. */
 export const defaultMaxStreams = 1024
 
-/** What a peer is told that is not on the list of `listen.check.tls.allow`. */
+/** What a peer is told that is not on the list of `tls.allow`. */
 export const refusedPeer = 'this workload may not ask here'
 
 /**

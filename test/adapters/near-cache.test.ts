@@ -199,6 +199,51 @@ describe('near cache', () => {
     deepEqual(cache.labels(undefined, 'sandbox', 's'), { labels: owned('alice'), cache: 'hit' })
   })
 
+  it('asks anew where a look-up is strict, whatever it has, and keeps what it is told', async () => {
+    const { cache, look, fill, own } = setUp()
+    await fill('s1', owned('alice'))
+    const strict = cache.labels(undefined, 'sandbox', 's1', undefined, true)
+    ok(strict instanceof Promise)
+    own.asked.at(-1)?.answer(owned('bob'))
+    deepEqual(await strict, { labels: owned('bob'), cache: 'miss' })
+    equal(own.asked.length, 2)
+    deepEqual(look('s1'), { labels: owned('bob'), cache: 'hit' })
+  })
+
+  it('lets no strict look-up join one that began before, and keeps nothing of that', async () => {
+    const { cache, look, own } = setUp()
+    const before = look('s1')
+    const strict = cache.labels(undefined, 'sandbox', 's1', undefined, true)
+    const stricter = cache.labels(undefined, 'sandbox', 's1', undefined, true)
+    equal(own.asked.length, 3)
+    own.asked[2]?.answer(owned('carol'))
+    deepEqual((await stricter).labels, owned('carol'))
+    own.asked[1]?.answer(owned('bob'))
+    own.asked[0]?.answer(owned('alice'))
+    deepEqual((await strict).labels, owned('bob'))
+    deepEqual((await before).labels, owned('alice'))
+    deepEqual(look('s1'), { labels: owned('carol'), cache: 'hit' })
+  })
+
+  it('keeps nothing of a strict look-up that a change came into', async () => {
+    const { cache, look, own } = setUp()
+    const strict = cache.labels(undefined, 'sandbox', 's1', undefined, true)
+    own.tell({ kind: 'label', source: undefined, resource: 'sandbox', id: 's1' })
+    own.asked[0]?.answer(owned('alice'))
+    deepEqual((await strict).labels, owned('alice'))
+    ok(look('s1') instanceof Promise)
+    equal(own.asked.length, 2)
+  })
+
+  it('answers a strict look-up while the feed is silent, and no other by what it brought', async () => {
+    const { cache, look, own, clock } = setUp()
+    clock.now = 5000
+    const strict = cache.labels(undefined, 'sandbox', 's1', undefined, true)
+    own.asked[0]?.answer(owned('alice'))
+    deepEqual((await strict).labels, owned('alice'))
+    throws(() => look('s1'), Unavailable)
+  })
+
   it('keeps sources apart, each with the feed of its own', async () => {
     const [own, other] = [source(), source()]
     const cache = openNearCache({

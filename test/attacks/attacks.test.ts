@@ -28,6 +28,7 @@ const demanded = [
   'proofs',
   'protocol',
   'secrets',
+  'sharing',
   'spiffe-ids',
   'token-caches',
   'token-services',

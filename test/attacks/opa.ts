@@ -28,6 +28,7 @@ export const opaLacks: readonly string[] = [
   'skew',
   'claim-limit',
   'actors',
+  'sharing',
   'ways',
 ]
 

@@ -230,7 +230,7 @@ describe('readPolicy', () => {
       const { admin, state } = loaded.settings
       assert.equal(admin.secret?.read(), adminSecret)
       assert.ok(state.kind === 'redis')
-      assert.equal(state.url.read(), 'redis://u:hunter2@127.0.0.1:6379/0')
+      assert.equal(state.url?.read(), 'redis://u:hunter2@127.0.0.1:6379/0')
       for (const shown of [JSON.stringify(loaded.settings), inspect(loaded.settings, { depth: 9 }), `${state.url}`])
         assert.doesNotMatch(shown, /hunter2|ssss|0{32}/)
       assert.ok(loaded.watched.includes(join(dirname(file), 'secret')))

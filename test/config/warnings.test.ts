@@ -54,6 +54,19 @@ describe('warnings of a policy file', () => {
     })
   }
 
+  it('an ext_proc listener that nothing needs, and one that every process can reach', async () => {
+    const text = (address: string, owner: string) =>
+      policy(`  - ${idp} }`, owner).replace('check.sock }', `check.sock }, ext_proc: { address: "${address}" }`)
+    const toldOf = async (address: string, owner: string) => {
+      const { warnings } = await load(await policyFiles({ 'postern.yaml': text(address, owner) }))
+      return warnings.filter(({ path }) => path.startsWith('listen.ext_proc')).map(({ path }) => path)
+    }
+    const capture = 'methods: [POST], owner: { capture: { resource: sandbox, id: response.location } }'
+    assert.deepEqual(await toldOf('unix:/run/postern/ext-proc.sock', 'binding: none'), ['listen.ext_proc'])
+    assert.deepEqual(await toldOf('unix:/run/postern/ext-proc.sock', capture), [])
+    assert.deepEqual(await toldOf('127.0.0.1:9194', capture), ['listen.ext_proc.address'])
+  })
+
   it('keys of replicas in a file of one host', async () => {
     const text = (keys: string) => `${policy(`  - ${idp} }`, 'binding: none')}state: redis://127.0.0.1:6379/0
 admin: { secret: "a secret that nobody guesses, of 40 letters" }

@@ -1,6 +1,6 @@
 import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
 import type { State } from '../../src/core/ports.ts'
-import type { RecordKind, RecordStore, StoredRecord } from '../../src/core/record-store.ts'
+import { type RecordKind, type RecordStore, recordKinds, type StoredRecord } from '../../src/core/record-store.ts'
 
 const writers = 200
 
@@ -28,6 +28,17 @@ export function recordsContract(open: (realm: string) => Promise<State>): void {
     deepEqual(await two.read('agent', 'a1'), { id: 'a1', value: JSON.parse(JSON.stringify(value)), until: 1_900_000_000, revision })
     equal(await two.read('agent', 'A1'), undefined)
     equal(await two.read('agent', ''), undefined)
+  })
+
+  it('keeps records of every kind, each in a list of its own', async () => {
+    const { records } = await open('rec-kinds')
+    for (const kind of recordKinds) ok(await records.write(kind, { id: 'same', value: { kind }, until: 1 }, undefined), kind)
+    for (const kind of recordKinds) {
+      deepEqual((await records.read(kind, 'same'))?.value, { kind })
+      deepEqual(ids((await records.list(kind, 10)).records), ['same'])
+      equal((await records.expired(kind, 2, 10)).length, 1)
+      equal(await records.remove(kind, 'same'), true)
+    }
   })
 
   it('creates a record only where there is none, and replaces only what was seen', async () => {

@@ -5,6 +5,7 @@ import { type Change, keyVersion, type Revocation, type RevocationStore, type St
 import { until } from '../support/until.ts'
 import { apiKeysContract } from './api-keys.contract.ts'
 import { auditContract } from './audit.contract.ts'
+import { labelsContract } from './labels.contract.ts'
 import { recordsContract } from './records.contract.ts'
 import { revocationsContract } from './revocations.contract.ts'
 
@@ -13,6 +14,8 @@ export interface Place {
   readonly open: (realm: string) => Promise<State>
   /** Writes the label past every handle, as a platform or an operator would; absent where there is no other way in. */
   readonly writeStraight?: (realm: string, resource: string, id: string, name: string, value: string) => Promise<void>
+  /** Puts something at a resource's place that are no labels; absent where that cannot be. */
+  readonly writeOdd?: (realm: string, resource: string, id: string) => Promise<void>
   /** Makes the labels end by themselves in so many milliseconds; absent where nothing expires. */
   readonly expire?: (realm: string, resource: string, id: string, ms: number) => Promise<void>
   /** Whether what was written is there after all handles closed. */
@@ -416,6 +419,7 @@ export function stateContract(name: string, prepare: () => Promise<Place>): void
     })
 
     apiKeysContract(open)
+    labelsContract(open, () => place.writeOdd)
     recordsContract(open)
     revocationsContract(open)
 

@@ -4,6 +4,8 @@ import { createMemoryStore, openMemoryState } from '../../src/adapters/memory-st
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
 import { startRedis } from '../support/redis.ts'
+import { startCluster } from '../support/redis-cluster.ts'
+import { startSentinels } from '../support/redis-sentinel.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type Place, stateContract } from './state.contract.ts'
 
@@ -25,6 +27,11 @@ stateContract('SQLite file', async () => {
         .run(realm, resource, id, JSON.stringify([[name, value]]))
       database.close()
     },
+    writeOdd: async (realm, resource, id) => {
+      const database = new DatabaseSync(path)
+      database.prepare('INSERT INTO labels (realm, resource, id, labels) VALUES (?, ?, ?, ?)').run(realm, resource, id, '{"damaged')
+      database.close()
+    },
     survives: true,
     close: async () => folder.remove(),
   }
@@ -36,6 +43,7 @@ async function redisPlace(url: string, stop: () => Promise<void>): Promise<Place
     open: (realm) => openRedisState({ place: { url }, realm }),
     writeStraight: async (realm, resource, id, name, value) =>
       void (await client.hset(`postern:${realm}:labels:${resource}:${id}`, name, value)),
+    writeOdd: async (realm, resource, id) => void (await client.set(`postern:${realm}:labels:${resource}:${id}`, 'no hash')),
     expire: async (realm, resource, id, ms) => void (await client.pexpire(`postern:${realm}:labels:${resource}:${id}`, ms)),
     survives: true,
     close: async () => {
@@ -48,6 +56,30 @@ async function redisPlace(url: string, stop: () => Promise<void>): Promise<Place
 stateContract('Redis, native', async () => {
   const redis = await startRedis()
   return redisPlace(redis.url, redis.stop)
+})
+
+stateContract('Redis Sentinel, native', async () => {
+  const { name, hosts, primary, stop } = await startSentinels()
+  const place = await redisPlace(primary.url, stop)
+  return { ...place, open: (realm) => openRedisState({ place: { sentinel: { name, hosts }, tls: false }, realm }) }
+})
+
+stateContract('Redis Cluster, native', async () => {
+  const { hosts, at, stop } = await startCluster()
+  const key = (realm: string, resource: string, id: string) => `postern:${realm}:labels:${resource}:${id}`
+  return {
+    open: (realm) => openRedisState({ place: { cluster: hosts, tls: false }, realm }),
+    writeStraight: async (realm, resource, id, name, value) => {
+      const [client, to] = [await at(key(realm, resource, id)), key(realm, resource, id)]
+      await client.hset(to, name, value)
+    },
+    expire: async (realm, resource, id, ms) => {
+      const [client, of] = [await at(key(realm, resource, id)), key(realm, resource, id)]
+      await client.pexpire(of, ms)
+    },
+    survives: true,
+    close: stop,
+  }
 })
 
 if (process.env['POSTERN_TEST_DOCKER'] === '1')

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { decodeJwt } from 'jose'
 import { issueCertificate, makeAuthority } from '../../deploy/local/certificates.mjs'
+import { adminClient, adminSecret } from '../support/admin.ts'
 import { type Edge, fixture, startEdge } from '../support/edge.ts'
 import type { EnvoyFileName } from '../support/envoy-document.ts'
+import { startPostern } from '../support/postern.ts'
 import { rawRequest, sendRaw, websocketEcho } from '../support/raw.ts'
 import { type ClientRequest, type ClientResponse, request, requestHttp2 } from '../support/request.ts'
 import type { Received } from '../support/upstream.ts'
@@ -18,17 +20,32 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 describe('the Envoy files', function () {
   this.timeout(30_000)
   describeEdge('envoy.yaml', 'edge.yaml', { tls: true })
+  describeEdge('capture.yaml', 'edge-capture.yaml', { tls: true })
+  describeEdge('direct.yaml', 'direct.yaml', { tls: true, start: startDirect })
   describeEdge('tcp-mtls.yaml', 'edge-tcp-mtls.yaml', { tls: true })
   describeEdge('behind-load-balancer.yaml', 'edge.yaml', { tls: false })
   describe('egress.yaml', egress)
 })
 
-/** The three files that stand before the platform: what all of them promise, then what TLS adds. */
-function describeEdge(file: EnvoyFileName, policy: string, { tls }: { tls: boolean }) {
+/** Where sandboxes are reached directly: the one that these tests ask for is alice's, at the upstream. */
+async function startDirect(file: EnvoyFileName, policy: string): Promise<Edge> {
+  let address = ''
+  const edge = await startEdge(file, policy, (filled, { admin }) => {
+    address = admin
+    return startPostern(filled, { env: { POSTERN_TEST_ADMIN_SECRET: adminSecret } })
+  })
+  const labels = { 'agentcube.io/owner': 'alice', 'agentcube.io/endpoint': `127.0.0.1:${edge.upstreams.sandbox.port}` }
+  const written = await (await adminClient(address)).call('PUT', '/v1/resources/sandbox/s1/labels', labels)
+  assert.ok(written.ok)
+  return edge
+}
+
+/** The files that stand before the platform: what all of them promise, then what TLS adds. */
+function describeEdge(file: EnvoyFileName, policy: string, { tls, start = startEdge }: { tls: boolean; start?: typeof startDirect }) {
   describe(file, () => {
     let edge: Edge
     before(async () => {
-      edge = await startEdge(file, fixture(policy))
+      edge = await start(file, fixture(policy))
     })
     after(() => edge?.stop())
 
@@ -52,7 +69,7 @@ function describeEdge(file: EnvoyFileName, policy: string, { tls }: { tls: boole
       const line = await edge.envoy.logLine({ decision_id: headers['x-postern-decision'] })
       assert.deepEqual(
         [line['decision'], line['reason'], line['route'], line['subject'], line['owner_match'], line['audience'], line['enforced']],
-        ['allow', 'ok', 'invoke-sandbox', 'alice', 'none', 'picod', true],
+        ['allow', 'ok', 'invoke-sandbox', 'alice', file === 'direct.yaml' ? 'yes' : 'none', 'picod', true],
       )
       assert.equal(typeof line['check_us'], 'number')
       assert.match(String(line['policy']), /^[0-9a-f]{12}$/)

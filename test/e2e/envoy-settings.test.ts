@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { parse } from 'yaml'
 import { type EnvoyFileName, httpFilters, readEnvoyFile } from '../support/envoy-document.ts'
 
-const files: readonly EnvoyFileName[] = ['envoy.yaml', 'tcp-mtls.yaml', 'behind-load-balancer.yaml', 'egress.yaml']
+const files: readonly EnvoyFileName[] = ['envoy.yaml', 'direct.yaml', 'tcp-mtls.yaml', 'behind-load-balancer.yaml', 'egress.yaml']
 
 describe('the settings of the Envoy files', () => {
   for (const file of files) {

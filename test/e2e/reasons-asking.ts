@@ -27,6 +27,7 @@ const answers: Record<DenyReason, readonly [status: number, challenge?: string]>
   claims_too_large: [403],
   not_owner: [403],
   owner_unavailable: [503],
+  endpoint_unavailable: [503],
   exchange_refused: [403],
   exchange_unavailable: [503],
   internal: [500],
@@ -41,7 +42,7 @@ export interface Told {
   readonly roles?: string
   readonly workload?: string
   readonly resource?: string
-  readonly owner_match?: 'no' | 'none' | null
+  readonly owner_match?: 'yes' | 'no' | 'none' | null
   readonly audience?: string
   readonly cache?: 'hit' | 'miss' | 'none' | null
 }

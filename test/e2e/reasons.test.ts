@@ -117,6 +117,11 @@ describe('every reason, through Envoy', function () {
       await denied(await ask('/sandboxes/s2', { headers: await bearer() }), 'not_owner', told)
     })
 
+    it('endpoint_unavailable: her own, and nobody knows where it is', async () => {
+      const told = { ...alice, route: 'direct', resource: 'sandbox:s1', owner_match: 'yes', cache: 'miss' } as const
+      await denied(await ask('/direct/s1', { headers: await bearer() }), 'endpoint_unavailable', told)
+    })
+
     const exchanged = { route: 'exchanged', audience: 'workloadmanager' }
 
     it('exchange_refused: a token for somebody else', async () => {

@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly port: number
   /** Half-open: connections stay, new ones are taken, and not a byte goes through … */
   readonly stall: () => void
+  /** The same for connections alone on which somebody hears what changes in Redis, those that come later too. */
+  readonly deafen: () => void
   /** … until it forwards again, what was held back included. */
   readonly forward: () => void
   readonly stop: () => Promise<void>
@@ -13,12 +15,20 @@ export interface TcpProxy {
 /** Starts a TCP proxy on a free port of 127.0.0.1. */
 export async function startProxy(target: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
+  /** Those over which the channel of invalidations was asked for. */
+  const hearing = new Set<readonly [Socket, Socket]>()
   let stalled = false
+  let deaf = false
   const server = createServer((near) => {
     const far = connect(target, '127.0.0.1')
     const pair = [near, far] as const
     pairs.add(pair)
     const [a, b] = pair
+    a.on('data', (bytes) => {
+      if (!bytes.includes('__redis__:invalidate')) return
+      hearing.add(pair)
+      if (deaf) b.pause()
+    })
     for (const [from, to] of [
       [a, b],
       [b, a],
@@ -28,6 +38,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       from.on('close', () => {
         to.destroy()
         pairs.delete(pair)
+        hearing.delete(pair)
       })
       if (stalled) from.pause()
     }
@@ -41,8 +52,13 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       stalled = true
       for (const pair of pairs) for (const socket of pair) socket.pause()
     },
+    deafen: () => {
+      deaf = true
+      for (const [, far] of hearing) far.pause()
+    },
     forward: () => {
       stalled = false
+      deaf = false
       for (const pair of pairs) for (const socket of pair) socket.resume()
     },
     stop: async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
-import { parsePointer, resolvePointer } from '../../src/adapters/json-pointer.ts'
 import { readJwks } from '../../src/adapters/jwks-parse.ts'
 import type { Json } from '../../src/core/json.ts'
+import { parsePointer, resolvePointer } from '../../src/core/json-pointer.ts'
 import { property } from './property.ts'
 
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })

@@ -13,6 +13,9 @@ export const idOf = (text: string): IdAnswer => {
     whenAbsent: 'allow' as const,
     source: undefined,
     bypass: new Set<string>(),
+    strict: false,
+    removes: false,
+    direct: false,
   }
   return resourceId(demand, routed(normalized(state, target), anEntry('GET /').route, new Map(), false))
 }

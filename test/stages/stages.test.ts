@@ -352,6 +352,9 @@ describe('own', () => {
       whenAbsent: 'deny',
       source: undefined,
       bypass: new Set(['admin']),
+      strict: false,
+      removes: false,
+      direct: false,
       ...over,
     },
   })
@@ -372,6 +375,19 @@ describe('own', () => {
     },
   }
   const mustNotAsk: OwnerLookup = { labels: () => assert.fail('asked') }
+  it('asks state itself where the route is strict, and there alone', () => {
+    const asked: (boolean | undefined)[] = []
+    const noting: OwnerLookup = {
+      labels: (_source, _resource, _id, _at, strict) => {
+        asked.push(strict)
+        return { labels: new Map([['agentcube.io/owner', 'alice']]), cache: 'miss' }
+      },
+    }
+    assert.equal(run(noting, demand({ strict: true })), 'ok yes')
+    assert.equal(run(noting, demand()), 'ok yes')
+    assert.deepEqual(asked, [true, false])
+  })
+
   const cases: readonly [string, OwnerLookup, Partial<Route>, RequestParts, Partial<Principal>, string][] = [
     ['no demand', mustNotAsk, {}, {}, {}, 'ok none'],
     ['the owner', owners('alice'), demand(), {}, {}, 'ok yes'],
@@ -392,6 +408,15 @@ describe('own', () => {
     ['a bypass role', mustNotAsk, demand(), {}, { roles: ['admin'] }, 'ok bypassed'],
     ['state down', down, demand(), {}, {}, 'owner_unavailable none'],
     ['state down, bypassed', down, demand(), {}, { roles: ['admin'] }, 'ok bypassed'],
+    [
+      'state down, bypassed, on the way to the resource itself',
+      down,
+      demand({ direct: true }),
+      {},
+      { roles: ['admin'] },
+      'owner_unavailable bypassed',
+    ],
+    ['no endpoints in the policy', owners('alice'), demand({ direct: true }), {}, {}, 'endpoint_unavailable yes'],
     ['an id outside the pattern', owners('alice'), demand(), { path: '/a/s%20s' }, {}, 'bad_request none'],
     [
       'an id over 1024 characters, whatever its pattern',

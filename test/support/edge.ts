@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Certificates, type Identity, testCertificates } from './certificates.ts'
 import { envoyFile, type RunningEnvoy, startEnvoy } from './envoy.ts'
-import type { EnvoyFileName } from './envoy-document.ts'
+import { type EnvoyFileName, envoyText } from './envoy-document.ts'
 import { freePorts } from './free-port.ts'
 import { type OidcIssuer, startOidc } from './oidc.ts'
 import { type RunningPostern, startPostern } from './postern.ts'
@@ -50,12 +50,14 @@ export const fixture = (name: string): string => readFileSync(fileURLToPath(new 
  * @param policy YAML; `@check@` (address), `@admin@` and `@issuer@` (host:port) and `@folder@` (certificates) are filled in
  * @param start for tests of Envoy alone: starts something else in Postern's place, and gives how to stop it
  * @param concurrency worker threads of Envoy
+ * @param change what the file says is changed further
  */
 export async function startEdge(
   file: EnvoyFileName,
   policy: string,
   start: (policy: string, at: Placeholders) => Promise<RunningPostern> = (filled) => startPostern(filled),
   concurrency = 1,
+  change: (text: string, certificates: Certificates) => string = (text) => text,
 ): Promise<Edge> {
   const folder = temporaryFolder()
   const { started, stop } = createStops(folder.remove)
@@ -72,6 +74,7 @@ export async function startEdge(
     }
     const [admin = 0, issuer = 0, check = 0] = await freePorts(3)
     const overTcp = file === 'tcp-mtls.yaml'
+    const text = envoyText(file)
     if (overTcp) tcpIdentities(certificates)
     const at: Placeholders = {
       check: overTcp ? `127.0.0.1:${check}` : `unix:${folder.file('check.sock')}`,
@@ -83,17 +86,28 @@ export async function startEdge(
     const postern = started(await start(filled, at))
     const envoy = started(
       await startEnvoy(
-        envoyFile(file, {
-          ...common(folder.path, users.port),
-          ...(file === 'envoy.yaml' || overTcp ? { '/etc/envoy/certs': folder.path } : {}),
-          ...(overTcp ? { 'address: postern, port_value: 9191': `address: 127.0.0.1, port_value: ${check}` } : {}),
-          ...(overTcp ? {} : { '/run/postern/check.sock': folder.file('check.sock') }),
-          ...listenerReplacements(file, upstreams),
-        }),
+        change(
+          envoyFile(file, {
+            ...common(folder.path, users.port),
+            ...(text.includes('/etc/envoy/certs') ? { '/etc/envoy/certs': folder.path } : {}),
+            ...(file === 'capture.yaml' ? { '/run/postern/ext-proc.sock': folder.file('ext-proc.sock') } : {}),
+            ...(overTcp ? { 'address: postern, port_value: 9191': `address: 127.0.0.1, port_value: ${check}` } : {}),
+            ...(overTcp ? {} : { '/run/postern/check.sock': folder.file('check.sock') }),
+            ...listenerReplacements(file, upstreams),
+          }),
+          certificates,
+        ),
         concurrency,
       ),
     )
-    const listener = { 'envoy.yaml': 'edge', 'tcp-mtls.yaml': 'edge', 'behind-load-balancer.yaml': 'edge', 'egress.yaml': 'egress' }[file]
+    const listener = {
+      'envoy.yaml': 'edge',
+      'capture.yaml': 'edge',
+      'direct.yaml': 'edge',
+      'tcp-mtls.yaml': 'edge',
+      'behind-load-balancer.yaml': 'edge',
+      'egress.yaml': 'egress',
+    }[file]
     return {
       envoy,
       port: envoy.port(listener),
@@ -125,7 +139,9 @@ function listenerReplacements(file: EnvoyFileName, upstreams: Edge['upstreams'])
       'port_value: 8082': port('sandbox'),
     }
   }
-  const edge = { 'port_value: 8081': port('workloadmanager'), 'port_value: 8082': port('sandbox') }
+  // Of direct.yaml the test says where its sandboxes are.
+  const sandbox: Record<string, string> = file === 'direct.yaml' ? {} : { 'port_value: 8082': port('sandbox') }
+  const edge = { 'port_value: 8081': port('workloadmanager'), ...sandbox }
   return file === 'behind-load-balancer.yaml'
     ? { ...edge, 'address: 0.0.0.0, port_value: 10080': 'address: 127.0.0.1, port_value: 0' }
     : { ...edge, 'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0' }

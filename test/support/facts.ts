@@ -1,7 +1,7 @@
 import { noPlaces } from '../../src/core/credential-places.ts'
 import type { JsonObject } from '../../src/core/json.ts'
 import { parseTemplate } from '../../src/core/path-template.ts'
-import type { Policy } from '../../src/core/policy.ts'
+import type { OwnershipRules, Policy } from '../../src/core/policy.ts'
 import type { Principal } from '../../src/core/principal.ts'
 import type { Request } from '../../src/core/request.ts'
 import type { Route } from '../../src/core/route.ts'
@@ -21,6 +21,8 @@ function aRoute(over: Partial<Route> = {}): Route {
     scopes: undefined,
     condition: undefined,
     owner: undefined,
+    capture: undefined,
+    list: undefined,
     downstream: undefined,
     claims: [],
     audit: 'denials',
@@ -40,6 +42,16 @@ export function anEntry(text: string, over: Partial<Route> = {}): RouteEntry {
 
 const fixed = ['subject', 'issuer', 'roles', 'workload', 'decision', 'owner'].map((name) => `x-postern-${name}`)
 
+/** Owners alone, as far as labels decide. */
+export const noSharing: OwnershipRules = {
+  shared: undefined,
+  groupsClaim: 'groups',
+  tenant: undefined,
+  endpoint: undefined,
+  given: (roles) => new Set(roles),
+  namespaces: new Map(),
+}
+
 export function aPolicy(entries: readonly RouteEntry[], over: Partial<Policy> = {}): Policy {
   const [subject = '', issuer = '', roles = '', workload = '', decision = '', owner = ''] = fixed
   return {
@@ -56,6 +68,7 @@ export function aPolicy(entries: readonly RouteEntry[], over: Partial<Policy> = 
     basics: [],
     stripped: [],
     ownerLabel: 'agentcube.io/owner',
+    ownership: noSharing,
     subjectsOf: new Map(),
     ...over,
   }

@@ -45,6 +45,23 @@ export const findings = {
   'check-plaintext': error('whoever is on the way can answer "allow", and reads the credentials'),
   'check-unverified': error('whoever has a certificate of that authority, or any at all, can answer "allow"'),
   'check-http2': warning('gRPC needs HTTP/2, so that every check fails'),
+  // The ext_proc filter that asks Postern.
+  'ext-proc-missing': error('nobody reads the responses by which owners are recorded, taken away and lists reduced'),
+  'ext-proc-route-unasked': error('its responses pass Postern by'),
+  'ext-proc-before-ext-authz': error('nothing is decided there yet, so that Postern knows nobody'),
+  'ext-proc-fail-open': error('while Postern cannot be reached, resources are made without an owner, and lists pass whole'),
+  'ext-proc-skips-requests': error('Postern sees a response and not what it is the answer to'),
+  'ext-proc-observability': error('Envoy waits for no answer, so that what Postern refuses passes'),
+  'ext-proc-metadata': warning('Postern does not know who the caller is, and refuses'),
+  'ext-proc-mode-override': warning('Envoy sends every part of every request and response, or leaves out what is needed'),
+  'ext-proc-timeout': warning('Postern writes an owner within it, or the client gets 503 for what was made'),
+  'ext-proc-mutation-rules': warning('a compressed response cannot be read, and a reduced list is refused by Envoy'),
+  // Addresses in headers.
+  'original-dst-not-direct': error('where Postern sets no address, one that a client made up may be the next'),
+  'original-dst-header': error('Postern neither sets nor removes it: clients choose the address'),
+  'original-dst-unasked': error('whoever reaches the listener chooses the address'),
+  'direct-without-original-dst': warning('the address that Postern sets is not used'),
+  'direct-header-removed': warning('Envoy finds no host, and answers 503'),
   // The order of filters.
   'jwt-authn-after-ext-authz': warning('claims are verified after the decision that needs them'),
   'cors-after-ext-authz': warning('a preflight carries no credential and is denied'),
@@ -112,6 +129,7 @@ export const findings = {
   'policy-encoded-slash': warning('such a path never reaches Postern'),
   'policy-client-cert-header': warning('the validator finds nobody'),
   'policy-claim-headers': warning('no edge-trust validator reads this header'),
+  'policy-error-response': error('outages that Postern tells of itself pass too'),
   'policy-no-metadata': warning('this provider cannot hand on what Envoy verified'),
   // Istio.
   'istio-rules': error('requests that no rule names pass unasked'),

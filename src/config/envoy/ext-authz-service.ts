@@ -1,11 +1,14 @@
-import { isLoopback } from '../schema-listen.ts'
 import { type Context, judged } from './context.ts'
 import { isType, typedOf } from './model.ts'
+import type { PolicyListener } from './policy-facts.ts'
 import type { Setting } from './setting.ts'
-import { endpointsOf, isNear, tlsOf, verifies } from './upstreams.ts'
+import { endpointsOf, isAt, isNear, tlsOf, verifies } from './upstreams.ts'
 
-/** Checks the way by which Postern is asked (`envoy.config.core.v3.GrpcService`). */
-export function lintService(service: Setting, context: Context): void {
+/**
+ * Checks the way by which Postern is asked (`envoy.config.core.v3.GrpcService`).
+ * @param listener where the policy says that it is; nothing is compared where there is none
+ */
+export function lintService(service: Setting, context: Context, listener: PolicyListener | undefined = context.policy?.check): void {
   const google = service.at('google_grpc')
   if (google.present) {
     lintGoogleGrpc(google, context)
@@ -18,11 +21,11 @@ export function lintService(service: Setting, context: Context): void {
     context.findings.unchecked(`the cluster "${name.shown}" that Postern is asked by is in no file: how it is reached was not checked`)
     return
   }
-  lintCluster(cluster, context)
+  lintCluster(cluster, listener, context)
 }
 
-function lintCluster(cluster: Setting, context: Context): void {
-  const { findings, policy } = context
+function lintCluster(cluster: Setting, listener: PolicyListener | undefined, context: Context): void {
+  const { findings } = context
   const endpoints = endpointsOf(cluster, context.resources)
   if (!endpoints) {
     const name = cluster.at('name').shown
@@ -54,25 +57,23 @@ function lintCluster(cluster: Setting, context: Context): void {
       `the cluster "${cluster.at('name').shown}" does not say http2_protocol_options`,
       'explicit_http_config: { http2_protocol_options: {} } in HttpProtocolOptions',
     )
-  if (!policy || endpoints.length === 0) return
-  const { address } = policy.check
-  const same = endpoints.some((endpoint) =>
-    address.kind === 'unix' ? endpoint.path === address.path : endpoint.port === address.port && (!isLoopback(address) || isNear(endpoint)),
-  )
+  if (!listener || endpoints.length === 0) return
+  const { address } = listener
+  const same = endpoints.some((endpoint) => isAt(endpoint, address))
   const listens = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`
   const [asked] = endpoints
   if (!same && asked)
     findings.tell(
       'policy-check-address',
       asked.at,
-      `Envoy asks at ${asked.text}, and listen.check.address of the policy is ${listens}`,
+      `Envoy asks at ${asked.text}, and listen.${listener.name}.address of the policy is ${listens}`,
       'the same address in both',
     )
-  else if ((policy.check.tls !== 'none') !== (tls !== undefined))
+  else if ((listener.tls !== 'none') !== (tls !== undefined))
     findings.tell(
       'policy-check-tls',
       socket,
-      `listen.check.tls.mode of the policy is ${policy.check.tls}, and the cluster ${tls ? 'speaks' : 'does not speak'} TLS`,
+      `listen.${listener.name}.tls.mode of the policy is ${listener.tls}, and the cluster ${tls ? 'speaks' : 'does not speak'} TLS`,
       'TLS in both, or in neither',
     )
 }

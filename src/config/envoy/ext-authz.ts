@@ -72,8 +72,11 @@ function lintErrors(config: Setting, context: Context): void {
 }
 
 /** @param instead what to write, in the words of that configuration */
-export function lintFailOpen(setting: Setting, instead: string, { findings }: Context): void {
-  if (setting.on) findings.tell('ext-authz-fail-open', setting, `${setting.name} is true`, instead)
+export function lintFailOpen(setting: Setting, instead: string, { findings, policy }: Context): void {
+  if (!setting.on) return
+  if (policy?.outagesAsErrors)
+    findings.tell('policy-error-response', setting, `${setting.name} is true, and the policy says errors: error_response`, instead)
+  else findings.tell('ext-authz-fail-open', setting, `${setting.name} is true`, instead)
 }
 
 /** Enum names and numbers of `envoy.type.v3.StatusCode` from 500 on. */

@@ -1,4 +1,5 @@
 import type { Context } from './context.ts'
+import { asksPostern, isExtProc } from './ext-proc.ts'
 import { type HttpFilter, isExtAuthz, isJwtAuthn } from './managers.ts'
 import { isType } from './model.ts'
 
@@ -46,15 +47,15 @@ export function lintAfterDecision(filter: HttpFilter, context: Context): void {
     tell('cors-after-ext-authz', filter.entry, stands, 'put cors before jwt_authn and ext_authz')
     return
   }
-  if (isType(filter.type, 'http.ext_proc.v3.ExternalProcessor')) {
-    lintProcessor(filter, context)
+  if (isExtProc(filter)) {
+    if (!asksPostern(filter, context)) lintProcessor(filter, context)
     return
   }
   const [, what] = changing.find(([message]) => isType(filter.type, message)) ?? []
   if (what !== undefined) tell('filter-after-ext-authz', filter.entry, `${stands}: ${what}`, 'put it before ext_authz')
 }
 
-/** One that sees answers alone, as Postern's own does, changes nothing that was decided on. */
+/** Another one than Postern's: one that sees answers alone changes nothing that was decided on. */
 function lintProcessor(filter: HttpFilter, { findings }: Context): void {
   const mode = filter.config.at('processing_mode', 'request_header_mode')
   if (mode.text === 'SKIP') return

@@ -1,6 +1,8 @@
 import type { Fault } from '../faults.ts'
 import type { Context } from './context.ts'
 import { lintExtAuthz } from './ext-authz.ts'
+import { lintProcessors } from './ext-proc.ts'
+import { lintProcessed } from './ext-proc-coverage.ts'
 import { lintOrder } from './filter-order.ts'
 import { type Finding, Findings } from './finding.ts'
 import { lintGateway } from './gateway.ts'
@@ -14,6 +16,7 @@ import { lintJwtAuthn } from './jwt-authn.ts'
 import { asksForCertificate, isLocalListener, lintAdmin, lintClientCertificates } from './listener.ts'
 import { isExtAuthz, isJwtAuthn, type Manager, managersOf } from './managers.ts'
 import { type Configuration, emptyConfiguration } from './model.ts'
+import { lintOriginalDst } from './original-dst.ts'
 import type { PolicyFacts } from './policy-facts.ts'
 import { readDocuments } from './read-documents.ts'
 import { lintRoutes } from './route-actions.ts'
@@ -89,6 +92,7 @@ function lintManagers(managers: readonly Manager[], context: Context): void {
       'put ext_authz before the router, as envoy/envoy.yaml has it',
     )
   for (const manager of managers) {
+    lintOriginalDst(manager, context)
     if (asking.includes(manager)) lintAsking(manager, context)
     else if (asking.length > 0 && !isLocalListener(manager.listener) && forwards(manager))
       context.findings.tell(
@@ -112,6 +116,7 @@ function lintAsking(manager: Manager, context: Context): void {
     if (isJwtAuthn(filter)) lintJwtAuthn(filter.config, context)
   }
   lintOrder(filters, context)
+  lintProcessors(filters, context)
   lintIstioRules(filters, context)
   lintManager(config, listener, context)
   if (tls) lintClientCertificates(tls, context)
@@ -124,5 +129,6 @@ function lintAsking(manager: Manager, context: Context): void {
     )
   lintAccessLog(manager, context)
   lintCoverage(manager, context)
+  lintProcessed(manager, context)
   lintRoutes(manager, context)
 }

@@ -1,5 +1,8 @@
+import type { Policy } from '../../core/policy.ts'
+import type { RouteTable } from '../../core/route-table.ts'
 import type { Settings } from '../schema.ts'
 import { type Address, parseAddress } from '../schema-listen.ts'
+import { type PolicyRoute, policyRoutes } from './policy-routes.ts'
 
 /** An `oidc` validator with `verified_by: envoy`. */
 export interface EnvoyVerified {
@@ -10,10 +13,24 @@ export interface EnvoyVerified {
   readonly forward: boolean
 }
 
+/** Where Postern listens for Envoy. */
+export interface PolicyListener {
+  /** Under `listen`. */
+  readonly name: 'check' | 'ext_proc'
+  readonly address: Address
+  readonly tls: 'none' | 'tls' | 'mtls'
+}
+
 /** What of a policy an Envoy configuration must fit. */
 export interface PolicyFacts {
   readonly realm: string
-  readonly check: { readonly address: Address; readonly tls: 'none' | 'tls' | 'mtls' }
+  readonly check: PolicyListener
+  readonly extProc: PolicyListener | undefined
+  /** `errors: error_response`: an outage counts as an error of the authorizer. */
+  readonly outagesAsErrors: boolean
+  readonly routes: readonly PolicyRoute[]
+  /** The same routes, as requests find them. */
+  readonly table: RouteTable
   readonly verified: readonly EnvoyVerified[]
   /** Whether credentials other than those that Envoy verifies may come: such requests must not end at Envoy. */
   readonly others: boolean
@@ -30,7 +47,7 @@ export interface PolicyFacts {
 type Tree = Readonly<Record<string, unknown>>
 
 /** What an Envoy configuration must fit of a policy that was read without faults. */
-export function policyFacts(settings: Settings): PolicyFacts {
+export function policyFacts({ settings, policy }: { readonly settings: Settings; readonly policy: Policy }): PolicyFacts {
   const verified = settings.identity.flatMap((entry) =>
     entry.type === 'oidc' && entry.verified_by === 'envoy'
       ? [
@@ -45,10 +62,14 @@ export function policyFacts(settings: Settings): PolicyFacts {
       : [],
   )
   const edge = settings.identity.filter(({ type }) => type === 'edge-trust').flatMap((entry) => headersIn(entry as Tree))
-  const address = parseAddress(settings.listen.check.address)
+  const { check, ext_proc: extProc } = settings.listen
   return {
     realm: settings.realm,
-    check: { address: address ?? { kind: 'unix', path: settings.listen.check.address }, tls: settings.listen.check.tls.mode },
+    check: listener('check', check),
+    extProc: extProc && listener('ext_proc', extProc),
+    outagesAsErrors: settings.errors === 'error_response',
+    routes: policyRoutes(settings),
+    table: policy.routes,
     verified,
     others: settings.identity.length > verified.length,
     headers: headersRead(settings),
@@ -59,6 +80,12 @@ export function policyFacts(settings: Settings): PolicyFacts {
     encodedSlash: settings.routes.some((route) => route.encoded_slash),
   }
 }
+
+const listener = (name: PolicyListener['name'], { address, tls }: Settings['listen']['check' | 'ext_proc'] & object): PolicyListener => ({
+  name,
+  address: parseAddress(address) ?? { kind: 'unix', path: address },
+  tls: tls.mode,
+})
 
 /** Without a policy: what every Postern reads. */
 export const headersAlways: readonly string[] = ['authorization', 'x-postern-subject', 'x-postern-claim-groups']

@@ -1,5 +1,6 @@
 import type { Context } from './context.ts'
 import type { Manager } from './managers.ts'
+import { directHeader } from './original-dst.ts'
 import { entriesOf, type Route, routesOf } from './routes.ts'
 import type { Setting } from './setting.ts'
 
@@ -53,7 +54,7 @@ export function lintAdded(level: Setting, { findings, policy }: Context): void {
   for (const added of level.at('request_headers_to_add').items) {
     const key = added.at('header', 'key')
     const name = (key.text ?? '').toLowerCase()
-    if (name === 'authorization' || name.startsWith(prefix))
+    if (name === 'authorization' || name === directHeader || name.startsWith(prefix))
       findings.tell('route-overwrites-identity', key, `the header ${name} is added to requests`, 'another name: this one is Postern’s')
   }
 }

@@ -1,3 +1,4 @@
+import { type Address, isLoopback } from '../schema-listen.ts'
 import { type EnvoyResources, isType, typedOf } from './model.ts'
 import type { Setting } from './setting.ts'
 
@@ -28,6 +29,16 @@ export function endpointsOf(cluster: Setting, resources: EnvoyResources): Endpoi
       const at = path === undefined ? address.at('socket_address', 'address') : address.at('pipe', 'path')
       return { at, text: path ?? `${host ?? '?'}:${port ?? '?'}`, path, host, port }
     })
+}
+
+/** Whether an endpoint is where a listener of Postern is bound. */
+export const isAt = (endpoint: Endpoint, address: Address): boolean =>
+  address.kind === 'unix' ? endpoint.path === address.path : endpoint.port === address.port && (!isLoopback(address) || isNear(endpoint))
+
+/** Whether a GrpcService asks at an address; undefined where that is in no file. */
+export function asksAt(service: Setting, address: Address, resources: EnvoyResources): boolean | undefined {
+  const cluster = resources.clusters.get(service.at('envoy_grpc', 'cluster_name').text ?? '')
+  return cluster && endpointsOf(cluster, resources)?.some((endpoint) => isAt(endpoint, address))
 }
 
 /** Whether only this machine can answer there. */

@@ -42,5 +42,5 @@ export const lintText = (text: string, policy?: PolicyFacts, file = 'envoy.yaml'
 export async function factsOf(path: string): Promise<PolicyFacts> {
   const read = await readPolicy({ file: fixturePath(path), env: {} })
   if (!read.ok) throw new Error(JSON.stringify(read.faults))
-  return policyFacts(read.loaded.settings)
+  return policyFacts(read.loaded)
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { findings } from '../../../src/config/envoy/codes.ts'
 import { type EnvoyFileName, envoyText } from '../../support/envoy-document.ts'
 import { expected, factsOf, fixturesIn, found, lintText } from './fixtures.ts'
@@ -32,11 +33,21 @@ describe('lint of Envoy configurations', () => {
       })
     }
 
-    it('finds nothing where they agree', async () => {
-      const good = fixturesIn('good').find(({ file }) => file === 'bootstrap.yaml')!
-      const linted = lintText(good.text, await factsOf('policies/users.yaml'))
-      assert.deepEqual([linted.findings, linted.notCompared], [[], []])
-    })
+    for (const [file, policy] of [
+      ['bootstrap.yaml', 'users.yaml'],
+      ['capture-and-direct.yaml', 'capture-and-direct.yaml'],
+    ] as const)
+      it(`finds nothing where ${file} and ${policy} agree`, async () => {
+        const good = fixturesIn('good').find((one) => one.file === file)!
+        const linted = lintText(good.text, await factsOf(`policies/${policy}`))
+        assert.deepEqual([linted.findings, linted.notCompared], [[], []])
+      })
+
+    for (const file of ['capture.yaml', 'direct.yaml'] as const)
+      it(`finds nothing in envoy/${file} beside a policy for it`, async () => {
+        const linted = lintText(readFileSync(new URL(`../../../envoy/${file}`, import.meta.url), 'utf8'), await factsOf(`policies/${file}`))
+        assert.deepEqual([linted.findings, linted.notCompared], [[], []])
+      })
   })
 
   describe('config-dump: one fault each', () => {
@@ -75,7 +86,13 @@ describe('lint of Envoy configurations', () => {
         assert.deepEqual([linted.faults, linted.findings], [[], []])
       })
     }
-    for (const file of ['envoy.yaml', 'tcp-mtls.yaml', 'behind-load-balancer.yaml', 'egress.yaml'] satisfies EnvoyFileName[]) {
+    for (const file of [
+      'envoy.yaml',
+      'tcp-mtls.yaml',
+      'behind-load-balancer.yaml',
+      'egress.yaml',
+      'direct.yaml',
+    ] satisfies EnvoyFileName[]) {
       it(`envoy/${file}`, () => {
         assert.deepEqual(lintText(envoyText(file)).findings, [])
       })

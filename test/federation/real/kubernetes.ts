@@ -19,6 +19,14 @@ export interface RunningKubernetes {
   readonly token: (namespace: string, name: string, audiences?: readonly string[]) => Promise<string>
   /** Asks the API. @throws where the answer is no 2xx */
   readonly call: (method: string, path: string, body?: unknown) => Promise<Readonly<Record<string, unknown>>>
+  /** The token of an administrator. */
+  readonly admin: string
+  /** URL of the etcd behind it. */
+  readonly etcd: string
+  /** SIGKILL to the API server alone. */
+  readonly killApi: () => Promise<void>
+  /** Starts it again, at the same address, and waits until it serves. */
+  readonly startApi: () => Promise<void>
   readonly stop: () => Promise<void>
 }
 
@@ -55,31 +63,33 @@ async function start(
   const admin = randomBytes(24).toString('hex')
   const url = `https://127.0.0.1:${port}`
   const [client, peer] = [`http://127.0.0.1:${clientPort}`, `http://127.0.0.1:${peerPort}`]
+  const options = [
+    `--etcd-servers=${client}`,
+    '--bind-address=127.0.0.1',
+    // What it tells others to reach it at; it refuses loopback for that.
+    '--advertise-address=192.0.2.1',
+    `--secure-port=${port}`,
+    `--tls-cert-file=${own.cert}`,
+    `--tls-private-key-file=${own.key}`,
+    '--service-cluster-ip-range=10.0.0.0/24',
+    `--service-account-issuer=${url}`,
+    `--service-account-jwks-uri=${url}/openid/v1/jwks`,
+    `--service-account-key-file=${signing}`,
+    `--service-account-signing-key-file=${signing}`,
+    `--token-auth-file=${file('tokens.csv', `${admin},admin,admin,"system:masters"\n`)}`,
+    '--authorization-mode=RBAC',
+    '--anonymous-auth=false',
+    '--disable-admission-plugins=ServiceAccount',
+  ]
   running.push(
     startProgram(etcd, [
       ...['--data-dir', folder.file('etcd'), '--log-level', 'error', '--unsafe-no-fsync'],
       ...['--listen-client-urls', client, '--advertise-client-urls', client],
       ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
     ]),
-    startProgram(apiServer, [
-      `--etcd-servers=${client}`,
-      '--bind-address=127.0.0.1',
-      // What it tells others to reach it at; it refuses loopback for that.
-      '--advertise-address=192.0.2.1',
-      `--secure-port=${port}`,
-      `--tls-cert-file=${own.cert}`,
-      `--tls-private-key-file=${own.key}`,
-      '--service-cluster-ip-range=10.0.0.0/24',
-      `--service-account-issuer=${url}`,
-      `--service-account-jwks-uri=${url}/openid/v1/jwks`,
-      `--service-account-key-file=${signing}`,
-      `--service-account-signing-key-file=${signing}`,
-      `--token-auth-file=${file('tokens.csv', `${admin},admin,admin,"system:masters"\n`)}`,
-      '--authorization-mode=RBAC',
-      '--anonymous-auth=false',
-      '--disable-admission-plugins=ServiceAccount',
-    ]),
   )
+  let api = startProgram(apiServer, options)
+  running.push(api)
   const ca = readFileSync(certificates.ca, 'utf8')
   const call: RunningKubernetes['call'] = (method, path, body) => ask(`${url}${path}`, { method, ca, token: admin, body })
   await until('the API server to serve', () => succeeds(call('GET', '/api/v1/namespaces/default')), 60_000)
@@ -102,6 +112,17 @@ async function start(
     url,
     ca: certificates.ca,
     call,
+    admin,
+    etcd: client,
+    killApi: async () => {
+      api.signal('SIGKILL')
+      await api.ended
+    },
+    startApi: async () => {
+      api = startProgram(apiServer, options)
+      running.push(api)
+      await until('the API server to serve again', () => succeeds(call('GET', '/api/v1/namespaces/default')), 60_000)
+    },
     createServiceAccount: async (namespace, name) => {
       if (!(await succeeds(call('GET', `/api/v1/namespaces/${namespace}`))))
         await call('POST', '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })

@@ -1,4 +1,4 @@
-import type { Json } from '../core/json.ts'
+import type { Json } from './json.ts'
 
 /** A JSON pointer (RFC 6901), parsed: the reference tokens in order. */
 export type JsonPointer = readonly string[]

@@ -1,0 +1,119 @@
+import type { Context } from './context.ts'
+import { isExtAuthz, type Manager } from './managers.ts'
+import type { EnvoyResources } from './model.ts'
+import { routesTaken, samplesOfEntry, samplesOfPolicy } from './route-samples.ts'
+import { type Route, routesOf } from './routes.ts'
+import type { Setting } from './setting.ts'
+
+/** The header that Postern sets on direct routes, and removes on all others. */
+export const directHeader = 'x-envoy-original-dst-host'
+
+const isOriginalDst = (cluster: Setting): boolean =>
+  /^(?:ORIGINAL_DST|4)$/.test(cluster.at('type').shown) || cluster.at('cluster_type', 'name').text === 'envoy.cluster.original_dst'
+
+/** The clusters of a route that connect to what a header of the request says. */
+function clustersByHeader({ entry }: Route, { clusters }: EnvoyResources): Setting[] {
+  const action = entry.at('route')
+  const names = [action.at('cluster').text, ...action.at('weighted_clusters', 'clusters').items.map((one) => one.at('name').text)]
+  return names.flatMap((name) => {
+    const cluster = clusters.get(name ?? '')
+    const byHeader = cluster && isOriginalDst(cluster) && cluster.at('original_dst_lb_config', 'use_http_header').on
+    return cluster && byHeader ? [cluster] : []
+  })
+}
+
+/** Checks where an address in a header counts: direct routes of the policy alone may lead there. */
+export function lintOriginalDst(manager: Manager, context: Context): void {
+  for (const config of manager.routeConfigs) {
+    const routes = routesOf(config)
+    for (const route of routes)
+      for (const cluster of clustersByHeader(route, context.resources)) lintDirect(route, cluster, manager, context)
+    lintSurelyDirect(config, routes, manager, context)
+    lintElsewhere(config, routes, context)
+  }
+}
+
+/** What is wrong whatever the policy says. */
+function lintDirect(route: Route, cluster: Setting, manager: Manager, context: Context): void {
+  const { tell, unchecked } = context.findings
+  const { route: name } = route.name
+  if (!manager.filters.some(isExtAuthz))
+    tell(
+      'original-dst-unasked',
+      route.entry,
+      `the route "${name}" of a listener without ext_authz connects to what a header says`,
+      'another cluster, or put ext_authz there',
+      { route: route.name },
+    )
+  const other = cluster.at('original_dst_lb_config', 'http_header_name')
+  if (other.present && other.text?.toLowerCase() !== directHeader)
+    tell(
+      'original-dst-header',
+      other,
+      `the cluster "${cluster.at('name').shown}" reads the header ${other.shown}`,
+      `leave ${other.name} out`,
+    )
+  for (const level of route.levels)
+    for (const [i, removed] of level.at('request_headers_to_remove').texts.entries())
+      if (removed.toLowerCase() === directHeader)
+        tell(
+          'direct-header-removed',
+          level.at('request_headers_to_remove', i),
+          `${directHeader} is removed before the cluster of the route "${name}" reads it`,
+          'leave it out here; http_filters of the cluster remove it afterwards, as envoy/direct.yaml has them',
+          { route: route.name },
+        )
+  if (!context.policy)
+    unchecked(`without a policy (--config) it was not checked that routes to "${cluster.at('name').shown}" are direct: true there`)
+}
+
+/** Every request that reaches such a cluster must have its header from Postern. */
+function lintSurelyDirect(config: Setting, routes: readonly Route[], manager: Manager, context: Context): void {
+  const { findings, policy, resources } = context
+  if (!policy || !manager.filters.some(isExtAuthz)) return
+  for (const host of config.at('virtual_hosts').items) {
+    for (const route of routes) {
+      const [cluster] = clustersByHeader(route, resources)
+      if (!cluster || !route.levels.some((level) => level.pathText === host.pathText)) continue
+      const byEntry = samplesOfEntry(route.entry, host).flatMap(({ method, host: name, path }) => {
+        const segments = path === '/' ? [] : path.slice(1).split('/')
+        const found = policy.table.find(name, segments)
+        const entry = found && found !== 'ambiguous' ? found.methods.get(method) : undefined
+        return entry && !entry.route.owner?.direct && taken({ method, host: name, path }, config, routes, route) ? [entry.route.id] : []
+      })
+      const byPolicy = policy.routes
+        .filter(({ direct }) => !direct)
+        .filter((one) => samplesOfPolicy(one, config).some((sample) => taken(sample, config, routes, route)))
+        .map(({ id }) => id)
+      const ids = [...new Set([...byEntry, ...byPolicy])]
+      if (ids.length > 0)
+        findings.tell(
+          'original-dst-not-direct',
+          route.entry,
+          `the route "${route.name.route}" leads to "${cluster.at('name').shown}", and ${ids.map((id) => `"${id}"`).join(', ')} of the policy ${ids.length > 1 ? 'are' : 'is'} not direct`,
+          'direct: true there, or a route of Envoy for it that leads elsewhere, before this one',
+          { route: route.name },
+        )
+    }
+  }
+}
+
+const taken = (sample: Parameters<typeof routesTaken>[0], config: Setting, routes: readonly Route[], route: Route): boolean =>
+  routesTaken(sample, config, routes).some((one) => one.entry.pathText === route.entry.pathText)
+
+/** A direct route of the policy that does not lead to such a cluster: the address that Postern sets goes unused. */
+function lintElsewhere(config: Setting, routes: readonly Route[], { findings, policy, resources }: Context): void {
+  for (const one of policy?.routes.filter(({ direct }) => direct) ?? []) {
+    const serving = new Set(samplesOfPolicy(one, config).flatMap((sample) => routesTaken(sample, config, routes)))
+    for (const route of serving) {
+      if (!route.forwards || clustersByHeader(route, resources).length > 0) continue
+      findings.tell(
+        'direct-without-original-dst',
+        route.entry,
+        `the route "${one.id}" of the policy is direct, and the route "${route.name.route}" does not lead to a cluster of type ORIGINAL_DST that reads the header`,
+        'a cluster as envoy/direct.yaml has it, or direct: false',
+        { route: route.name },
+      )
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { Redis } from 'ioredis'
+import { freePort } from './free-port.ts'
+import { type RunningRedis, startRedis } from './redis.ts'
+import { temporaryFolder } from './temporary-folder.ts'
+import { until } from './until.ts'
+
+const program = process.env['POSTERN_TEST_REDIS'] ?? 'redis-server'
+
+export interface RunningSentinel {
+  readonly port: number
+  readonly client: () => Redis
+  readonly hang: () => void
+  readonly resume: () => void
+  readonly stop: () => Promise<void>
+}
+
+export interface SentinelOptions {
+  /** Further flags of both servers. */
+  readonly flags?: readonly string[]
+  /** Further lines of the configuration of each Sentinel. */
+  readonly lines?: readonly string[]
+  /** Called with each server before the Sentinels begin to watch it: for users. */
+  readonly prepare?: (redis: Redis) => Promise<unknown>
+}
+
+export interface RunningSentinels {
+  readonly name: string
+  readonly primary: RunningRedis
+  readonly replica: RunningRedis
+  readonly sentinels: readonly RunningSentinel[]
+  /** `host:port` of the three Sentinels. */
+  readonly hosts: readonly string[]
+  /** The port that a Sentinel names as the primary's. */
+  readonly told: (sentinel?: number) => Promise<number>
+  readonly stop: () => Promise<void>
+}
+
+/** Starts a primary, a replica and three Sentinels, two of which agree after half a second of silence. */
+export async function startSentinels({ flags = [], lines = [], prepare }: SentinelOptions = {}): Promise<RunningSentinels> {
+  const name = 'mymaster'
+  const ends: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const end of ends.splice(0).reverse()) await end()
+  }
+  try {
+    const started = await startRedis(['--repl-diskless-sync-delay', '0', ...flags])
+    ends.push(started.stop)
+    await prepare?.(started.client())
+    const replica = await startRedis(['--repl-diskless-sync-delay', '0', '--replicaof', '127.0.0.1', String(started.port), ...flags])
+    ends.push(replica.stop)
+    await prepare?.(replica.client())
+    const watching = replica.client()
+    await until('the replica', async () => (await watching.info('replication')).includes('master_link_status:up'), 10_000)
+    const sentinels: RunningSentinel[] = []
+    for (let i = 0; i < 3; i++) {
+      const sentinel = await startSentinel(
+        [`sentinel monitor ${name} 127.0.0.1 ${started.port} 2`, ...lines.map((line) => line.replace('NAME', name))],
+        name,
+      )
+      ends.push(sentinel.stop)
+      sentinels.push(sentinel)
+    }
+    const clients = sentinels.map((sentinel) => sentinel.client())
+    await until(
+      'the Sentinels to know each other and the replica',
+      async () => {
+        for (const client of clients) {
+          const facts = ((await client.call('SENTINEL', 'MASTER', name)) as string[]).map(String)
+          const fact = (of: string) => facts[facts.indexOf(of) + 1]
+          if (fact('num-other-sentinels') !== '2' || fact('num-slaves') !== '1' || fact('flags') !== 'master') return false
+        }
+        return true
+      },
+      20_000,
+    )
+    return {
+      name,
+      primary: started,
+      replica,
+      sentinels,
+      hosts: sentinels.map(({ port }) => `127.0.0.1:${port}`),
+      told: async (sentinel = 0) => Number(((await clients[sentinel]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)) as string[])[1]),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function startSentinel(lines: readonly string[], name: string): Promise<RunningSentinel> {
+  const port = await freePort()
+  const folder = temporaryFolder()
+  const file = folder.file('sentinel.conf')
+  const own = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder.path}`]
+  const fast = [`sentinel down-after-milliseconds ${name} 500`, `sentinel failover-timeout ${name} 5000`]
+  writeFileSync(file, [...own, ...lines, ...fast, ''].join('\n'))
+  const clients: Redis[] = []
+  const child: ChildProcess = spawn(program, [file, '--sentinel'], { stdio: 'ignore' })
+  const client = () => {
+    const made = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 50, protocol: 2, enableReadyCheck: false })
+    made.on('error', () => {})
+    clients.push(made)
+    return made
+  }
+  const stop = async () => {
+    for (const made of clients) made.disconnect()
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+    }
+    folder.remove()
+  }
+  try {
+    const first = client()
+    await until(`the Sentinel on port ${port}`, async () => {
+      if (child.exitCode !== null) throw new Error(`${program} --sentinel ended with ${child.exitCode}`)
+      return (await first.ping().catch(() => '')) !== ''
+    })
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { port, client, hang: () => void child.kill('SIGSTOP'), resume: () => void child.kill('SIGCONT'), stop }
+}
