@@ -78,7 +78,9 @@ export async function change(
     }
     const after = next(before)
     if (after instanceof Response) return after
-    const same = before !== undefined && sameLabels(before, after)
+    if (before === undefined && after.size === 0) return after
+    // A record without anything is one that cannot be read: it is there, and is replaced.
+    const same = before !== undefined && before.size > 0 && sameLabels(before, after)
     if (!same && !(await store.swap(at.resource, at.id, before, after))) continue
     // What is the same is told too: the first time the trail may have failed after state had taken it.
     await tell(c, options, at, before, after, reason)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import type { Hono } from 'hono'
 import { z } from 'zod'
 import { issuesText, maxBodyBytes, readText } from '../core/http-body.ts'
@@ -27,6 +28,9 @@ const query = z.strictObject({
   report: z.enum(['all', 'invalid']).default('all'),
 })
 
+/** Lines that are handled in one go: about a millisecond in the thread that checks. */
+const atATime = 100
+
 /** What happened to a line. */
 type Result = 'written' | 'kept' | 'same' | 'valid' | 'invalid'
 
@@ -42,8 +46,9 @@ export function addImport(app: Hono<AdminEnv>, options: AdminOptions): void {
     const body = await readLines(c)
     if (body instanceof Response) return body
     const rules = rulesOf(options)
-    const lines = body.lines.map(({ line, data, broken }) =>
-      broken ? { line, expected: 'expected a JSON object on a line of its own' } : readLine(options, rules, line, data),
+    const lines: Line[] = []
+    await inTurns(body.lines, ({ line, data, broken }) =>
+      lines.push(broken ? { line, expected: 'expected a JSON object on a line of its own' } : readLine(options, rules, line, data)),
     )
     const invalid = lines.filter((line) => 'expected' in line)
     if (invalid.length > 0 && !partial && !dry) return refused(c, invalid)
@@ -151,13 +156,28 @@ async function write(store: LabelStore, mode: Mode, entries: readonly StoredLabe
 }
 
 /** Whether state says of each what it says. */
-const sames = (store: LabelStore, entries: readonly StoredLabels[]): Promise<readonly boolean[]> =>
-  Promise.all(
-    entries.map(async ({ resource, id, labels }) => {
-      const now = await store.read(resource, id)
-      return now !== undefined && sameLabels(now.labels, labels)
-    }),
-  )
+async function sames(store: LabelStore, entries: readonly StoredLabels[]): Promise<readonly boolean[]> {
+  const asked: Promise<boolean>[] = []
+  const ask = async ({ resource, id, labels }: StoredLabels): Promise<boolean> => {
+    const now = await store.read(resource, id)
+    return now !== undefined && sameLabels(now.labels, labels)
+  }
+  await inTurns(entries, (entry) => {
+    const answer = ask(entry)
+    // It is looked at when all have been asked.
+    answer.catch(() => {})
+    asked.push(answer)
+  })
+  return Promise.all(asked)
+}
+
+/** Does something with each; checks have their turn now and then. */
+async function inTurns<T>(items: readonly T[], run: (item: T) => void): Promise<void> {
+  for (const [i, item] of items.entries()) {
+    if (i > 0 && i % atATime === 0) await setImmediate()
+    run(item)
+  }
+}
 
 function countsOf(results: readonly Result[]): Record<Exclude<Result, 'invalid'>, number> {
   const counts = { written: 0, kept: 0, same: 0, valid: 0, invalid: 0 }

@@ -19,6 +19,7 @@ const taken = new Set([
   'transfer-encoding',
   'upgrade',
   'x-envoy-auth-failure-mode-allowed',
+  'x-envoy-original-dst-host',
   'x-forwarded-client-cert',
 ])
 

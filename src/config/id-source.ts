@@ -10,6 +10,7 @@ const noId = new Set([
   'x-forwarded-client-cert',
   'content-length',
   'transfer-encoding',
+  'x-envoy-original-dst-host',
 ])
 
 /** Parameters of a path, as a fault names what it expected. */

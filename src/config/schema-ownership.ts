@@ -70,7 +70,7 @@ export const ownership = () =>
       groups_claim: text().prefault('groups').describe('claim that lists the groups of a principal; dots lead into objects'),
       tenant: z
         .strictObject({
-          label: text().prefault('agentcube.io/tenant'),
+          label: text().prefault('agentcube.io/tenant').describe('label that names the tenant of a resource'),
           claim: text().describe('claim that names the tenant of a principal; dots lead into objects'),
           bypass_roles: z.array(text()).prefault([]).describe('roles that reach the resources of every tenant'),
         })
@@ -78,7 +78,7 @@ export const ownership = () =>
         .describe('a resource is reached by principals of its tenant alone; absent: there are no tenants'),
       endpoint: z
         .strictObject({
-          label: text().prefault('agentcube.io/endpoint'),
+          label: text().prefault('agentcube.io/endpoint').describe('label that holds the ip:port of a resource'),
           networks: some(text()).describe('CIDR blocks that an endpoint may be in, such as 10.0.0.0/8'),
         })
         .optional()

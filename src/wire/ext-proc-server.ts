@@ -1,7 +1,7 @@
-import type { Server, ServerDuplexStream } from '@grpc/grpc-js'
+import { type Server, type ServerDuplexStream, status } from '@grpc/grpc-js'
 import type { Processor } from '../core/processing.ts'
 import { followStream } from './ext-proc-stream.ts'
-import { openGrpcListener } from './grpc-listener.ts'
+import { bytesMethod, openGrpcListener } from './grpc-listener.ts'
 import type { Listener } from './listener.ts'
 import { processMethod, processorService } from './protos.ts'
 import type { CheckServer } from './transport.ts'
@@ -49,12 +49,10 @@ export async function startProcessorServer(options: ProcessorServerOptions): Pro
   })
 }
 
-/** Messages stay bytes up to here: one that cannot be decoded is answered too, and no error that Envoy may be told to ignore. */
 function addProcess(
   grpc: Server,
   { processor, onFault, budgetMs = defaultBudgetMs, maxOpen = defaultMaxOpen }: ProcessorServerOptions,
 ): void {
-  const asIs = (message: Buffer): Buffer => message
   const { path, requestDeserialize, responseSerialize } = processMethod()
   let open = 0
   const process = (call: ServerDuplexStream<Buffer, Buffer>): void => {
@@ -73,7 +71,15 @@ function addProcess(
       onFault,
       send: (answer, last) => {
         if (closed) return
-        call.write(responseSerialize(answer))
+        let bytes: Buffer
+        try {
+          bytes = responseSerialize(answer)
+        } catch {
+          onFault('an answer to ext_proc cannot be written')
+          call.emit('error', { code: status.INTERNAL, details: 'the answer cannot be written' })
+          return
+        }
+        call.write(bytes)
         if (last) call.end()
       },
     })
@@ -95,14 +101,5 @@ function addProcess(
     call.on('error', () => over('the stream failed'))
     call.on('close', () => over('the stream was closed'))
   }
-  const method = {
-    path,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
-  }
-  grpc.addService({ Process: method }, { Process: process })
+  grpc.addService({ Process: bytesMethod(path, true) }, { Process: process })
 }

@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { experimental, Server, ServerCredentials } from '@grpc/grpc-js'
+import { experimental, type MethodDefinition, Server, ServerCredentials } from '@grpc/grpc-js'
 import { createHealth } from './health.ts'
 import { bindFault, type Listener, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
@@ -80,3 +80,16 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Ch
   }
   return checkServer(address, health.set, close)
 }
+
+const asIs = (message: Buffer): Buffer => message
+
+/** A method whose messages stay bytes: decoding is the handler's, so that what cannot be decoded is its answer and no gRPC error. */
+export const bytesMethod = (path: string, streams: boolean): MethodDefinition<Buffer, Buffer> => ({
+  path,
+  requestStream: streams,
+  responseStream: streams,
+  requestSerialize: asIs,
+  requestDeserialize: asIs,
+  responseSerialize: asIs,
+  responseDeserialize: asIs,
+})

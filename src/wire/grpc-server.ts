@@ -1,7 +1,7 @@
 import { type Server, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
 import { ReflectionService } from '@grpc/reflection'
 import type { CheckHandler } from './check-handler.ts'
-import { openGrpcListener } from './grpc-listener.ts'
+import { bytesMethod, openGrpcListener } from './grpc-listener.ts'
 import { servedProtos } from './protos.ts'
 import { authorizationService, type CheckServer, type CheckServerOptions, defaultMaxReceive, defaultMaxStreams } from './transport.ts'
 
@@ -33,10 +33,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Check
   })
 }
 
-/** Messages stay bytes: decoding is the handler's, so that what cannot be decoded is its denial and no gRPC error. */
 function addCheck(grpc: Server, handler: CheckHandler): void {
-  const asIs = (message: Buffer): Buffer => message
-  const { path } = servedProtos().check
   const check = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     const deadline = Number(call.getDeadline())
     const failed = (): void => reply({ code: status.INTERNAL, details: 'the call failed' })
@@ -48,14 +45,5 @@ function addCheck(grpc: Server, handler: CheckHandler): void {
       failed()
     }
   }
-  const method = {
-    path,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
-  }
-  grpc.addService({ Check: method }, { Check: check })
+  grpc.addService({ Check: bytesMethod(servedProtos().check.path, false) }, { Check: check })
 }

@@ -288,6 +288,31 @@ describe('owner API', () => {
       assert.equal((await ask(where, 'PUT', { owner: 'bob' }, { 'if-none-match': '*' })).status, 200)
     })
 
+    it('tells of nothing where nothing was known, and nothing is to be', async () => {
+      const before = (await at.state.audit.tail(1))[0]?.id
+      const answer = await ask('/v1/resources/sandbox/none/labels', 'PATCH', { labels: { old: null } })
+      assert.deepEqual([answer.status, answer.json['revision']], [200, null])
+      assert.equal((await at.state.audit.tail(1))[0]?.id, before)
+    })
+
+    it('replaces and removes what is there and cannot be read, such as a key of another type in Redis', async () => {
+      const swaps: unknown[] = []
+      const other = await another((_, { labels }) => ({
+        labels: {
+          ...labels,
+          read: () => ({ labels: new Map() }),
+          swap: async (...asked) => swaps.push(asked) > 0,
+        } satisfies LabelStore,
+      }))
+      const own = await other.login()
+      assert.equal((await other.ask(path, { method: 'DELETE', token: own })).status, 204)
+      assert.equal((await other.ask(path, { method: 'PUT', token: own, body: { owner: 'a' } })).status, 200)
+      assert.deepEqual(swaps, [
+        ['sandbox', 's1', new Map(), new Map()],
+        ['sandbox', 's1', new Map(), new Map([[owner, 'a']])],
+      ])
+    })
+
     it('gives up after many tries, and says so', async () => {
       const other = await another((_, { labels }) => ({ labels: { ...labels, swap: async () => false } satisfies LabelStore }))
       const own = await other.login()

@@ -30,6 +30,7 @@ const demanded = [
   'secrets',
   'sharing',
   'spiffe-ids',
+  'tenants',
   'token-caches',
   'token-services',
   'tokens',

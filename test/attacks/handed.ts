@@ -4,12 +4,13 @@ import { tokenSpec } from './case.ts'
 import { dial, exchange } from './http1.ts'
 import { outcomeOf } from './outcome.ts'
 import { mint } from './tokens.ts'
-import { edgeProof, sharedToken, type World } from './world.ts'
+import { edgeProof, owners, sharedToken, type World } from './world.ts'
 
 /** Tokens that a running Postern hands out: for an upstream, for its own administration, and for the edge. */
 export async function handedOut(world: World): Promise<ReadonlyMap<string, string>> {
   const admin = await adminClient(world.main.admin)
   const { token } = await admin.mint({ subject: 'tester', roles: ['invoke'] })
+  await tellOwners(world)
   const login = await fetch(`http://${world.main.admin}/v1/admin/auth`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -25,6 +26,16 @@ export async function handedOut(world: World): Promise<ReadonlyMap<string, strin
     ...(await apiKeys(world)),
     ...(await pageTokens(world)),
   ])
+}
+
+/** Whose things are behind the listener `ways`. */
+async function tellOwners(world: World): Promise<void> {
+  const admin = await adminClient(world.ways.admin)
+  for (const [id, { owner, labels }] of Object.entries(owners.ways)) {
+    const { status } = await admin.call('PUT', `/v1/resources/sandbox/${id}/labels`, { labels })
+    if (status !== 200) throw new Error(`the labels of ${id} were answered with ${status}`)
+    await admin.setOwner('sandbox', id, owner)
+  }
 }
 
 /** As an upstream would see it that turns against its callers. */

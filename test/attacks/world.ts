@@ -47,6 +47,8 @@ export interface Owners {
   readonly labels: Readonly<Record<string, Readonly<Record<string, string>>>>
   readonly broken: readonly string[]
   readonly documents: Readonly<Record<string, string>>
+  /** Behind the listener `ways`, where the subjects that own and the labels are told to Postern itself. */
+  readonly ways: Readonly<Record<string, { readonly owner: string; readonly labels: Readonly<Record<string, string>> }>>
 }
 
 const here = fileURLToPath(new URL('.', import.meta.url))

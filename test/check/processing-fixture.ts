@@ -95,7 +95,13 @@ export interface Replica {
 }
 
 /** A processor over a state, some parts of which may be made to fail. */
-export function aReplica(state: Pick<State, 'labels' | 'records' | 'audit'>, over: Partial<ProcessorNeeds> = {}, name = 'a'): Replica {
+export function aReplica(
+  state: Pick<State, 'labels' | 'records' | 'audit'>,
+  over: Partial<ProcessorNeeds> = {},
+  name = 'a',
+  /** Awaited before each step that state takes. */
+  pause: () => void | Promise<void> = () => {},
+): Replica {
   const failures: Failures = { parts: new Set(), after: false }
   const counted: string[] = []
   const logged: string[] = []
@@ -104,7 +110,9 @@ export function aReplica(state: Pick<State, 'labels' | 'records' | 'audit'>, ove
     <A extends readonly unknown[], R>(part: 'read' | 'swap' | 'records' | 'audit', work: (...args: A) => R | Promise<R>) =>
     async (...args: A): Promise<R> => {
       if (failures.parts.has(part) && !failures.after) throw new Unavailable('made to fail')
+      await pause()
       const result = await work(...args)
+      await pause()
       if (failures.parts.has(part)) throw new Unavailable('made to fail, afterwards')
       return result
     }

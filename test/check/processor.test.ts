@@ -189,6 +189,35 @@ describe('ext_proc', () => {
     assert.equal(textOf(await step.response.body(Buffer.from('["s1"]'))), '503 owner_unavailable')
   })
 
+  it('takes an intent back that was written, though its client was told that it could not be', async () => {
+    const state = await memory()
+    const replica = aReplica(state)
+    replica.failures.parts.add('records')
+    replica.failures.after = true
+    const step = await replica.processor.request({ metadata: metadataOf('alice', 'header'), method: 'POST', path: '/' })
+    assert.equal(textOf(step), '503 owner_unavailable')
+    assert.deepEqual(await intentsIn(state), ['d1'])
+    replica.failures.parts.clear()
+    await replica.needs.retries.turn()
+    assert.deepEqual(await intentsIn(state), [])
+    assert.deepEqual(await state.audit.tail(10), [])
+  })
+
+  it('takes a mark back that was written, though its client was told that it could not be', async () => {
+    const state = await memory()
+    await state.labels.write('sandbox', 's1', toLabels({ 'agentcube.io/owner': 'alice' }))
+    const replica = aReplica(state)
+    replica.failures.parts.add('swap')
+    replica.failures.after = true
+    const metadata = metadataOf('alice', 'remove', { resource: 'sandbox:s1' })
+    const step = await replica.processor.request({ metadata, method: 'DELETE', path: '/' })
+    assert.equal(textOf(step), '503 owner_unavailable')
+    assert.ok((await state.labels.read('sandbox', 's1'))?.labels.has('mark:deleting'))
+    replica.failures.parts.clear()
+    await replica.needs.retries.turn()
+    assert.deepEqual(await storedIn(state), { 'sandbox:s1': { 'agentcube.io/owner': 'alice' } })
+  })
+
   it('answers what fails in an unforeseen way', async () => {
     const state = await memory()
     const replica = aReplica({ ...state, records: { ...state.records, write: () => Promise.reject(new TypeError('a defect')) } })

@@ -91,6 +91,23 @@ describe('postern, offline', () => {
       assert.equal((JSON.parse((await cli(['routes', '--json', '--config', config])).out) as object[]).length, 3)
     })
 
+    it('says what routes do with owners', async () => {
+      const policy = fileURLToPath(new URL('../cases/policy-ownership.yaml', import.meta.url))
+      const { out } = await cli(['routes', '--config', policy])
+      for (const said of [
+        'box by path:id (strict)',
+        'box by path:id (bypass admin; removes it)',
+        'box by path:id (bypass admin; direct)',
+        'lists box (bypass admin)',
+        'lists box (bypass admin; filtered)',
+        'captures box',
+      ])
+        assert.ok(
+          out.split('\n').some((line) => line.includes(` ${said} `)),
+          said,
+        )
+    })
+
     it('puts exact hosts first, then long suffixes, then static before parameter before wildcards', () => {
       const routes = [
         ['*', '/**'],

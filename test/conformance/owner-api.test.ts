@@ -15,8 +15,8 @@ const examples = '12'
 const seed = '20270215'
 
 /**
- * A revision that is made up is never the one that there is (412). An import is told by its parameters whether invalid lines are
- * an error, and unknown labels have rules that no schema says.
+ * A revision that is made up is never the one that there is, and a list of them that is written oddly holds none (412). What an
+ * import does with invalid lines is told by its parameters.
  */
 const settings = (token: string): string => `
 [auth.openapi.admin]

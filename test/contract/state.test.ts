@@ -73,6 +73,10 @@ stateContract('Redis Cluster, native', async () => {
       const [client, to] = [await at(key(realm, resource, id)), key(realm, resource, id)]
       await client.hset(to, name, value)
     },
+    writeOdd: async (realm, resource, id) => {
+      const [client, of] = [await at(key(realm, resource, id)), key(realm, resource, id)]
+      await client.set(of, 'no hash')
+    },
     expire: async (realm, resource, id, ms) => {
       const [client, of] = [await at(key(realm, resource, id)), key(realm, resource, id)]
       await client.pexpire(of, ms)

@@ -1,5 +1,4 @@
-import { createServer, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { ServerResponse } from 'node:http'
 import type { Redis } from 'ioredis'
 import { type AdminClient, adminClient, adminSecret } from '../support/admin.ts'
 import { type Edge, fixture, startEdge } from '../support/edge.ts'
@@ -8,6 +7,7 @@ import { type RunningRedis, startRedis } from '../support/redis.ts'
 import { type ClientRequest, type ClientResponse, request } from '../support/request.ts'
 import { createStops } from '../support/stops.ts'
 import { until } from '../support/until.ts'
+import { type Answerer, type Received, startUpstream } from '../support/upstream.ts'
 
 /** What the upstream is to answer: the test says it in its own request, so that the upstream knows nothing of Postern. */
 export interface Told {
@@ -24,13 +24,13 @@ export interface Told {
 }
 
 export interface CaptureEdge {
-  /** Replicas: each an Envoy with envoy/capture.yaml, and a Postern of its own; all share one Redis. */
+  /** Replicas: each an Envoy with envoy/capture.yaml, and a Postern of its own; all share one Redis. The last one has workers. */
   readonly edges: readonly Edge[]
   readonly redis: RunningRedis
   readonly client: Redis
   readonly admin: AdminClient
-  /** Headers that the upstream has received, newest last. */
-  readonly received: readonly { readonly method: string; readonly path: string; readonly headers: Readonly<Record<string, unknown>> }[]
+  /** What the upstream has received, newest last. */
+  readonly received: readonly Received[]
   /** Sends a request as somebody. @param at number of the replica */
   readonly ask: (
     who: string,
@@ -54,8 +54,7 @@ export async function startCaptureEdge(replicas: number): Promise<CaptureEdge> {
   const { started, stop } = createStops(() => {})
   try {
     const redis = started(await startRedis())
-    const received: { method: string; path: string; headers: Record<string, unknown> }[] = []
-    const upstream = started(await startTold(received))
+    const upstream = started(await startUpstream('workloadmanager', { answer }))
     const env = { POSTERN_TEST_ADMIN_SECRET: adminSecret, POSTERN_TEST_KEY: 'ab'.repeat(32) }
     const policy = fixture('capture.yaml').replace('@state@', redis.url)
     const admins: string[] = []
@@ -67,7 +66,9 @@ export async function startCaptureEdge(replicas: number): Promise<CaptureEdge> {
             policy,
             (filled, { admin }) => {
               admins[number] = admin
-              return startPostern(filled, { env, limit: 40_000 })
+              // The last of several has workers: its primary captures, and they decide.
+              const workers = replicas > 1 && number === replicas - 1 ? { POSTERN_WORKERS: '2' } : {}
+              return startPostern(filled, { env: { ...env, ...workers }, limit: 40_000 })
             },
             1,
             (text) => text.replace(/(cluster_name: workloadmanager[\s\S]*?port_value: )\d+/, `$1${upstream.port}`),
@@ -82,7 +83,7 @@ export async function startCaptureEdge(replicas: number): Promise<CaptureEdge> {
       redis,
       client,
       admin,
-      received,
+      received: upstream.received,
       ask: async (who, method, path, told, more = {}, at = 0) => {
         const edge = edges[at]!
         const roles = who === 'root' ? ['admin'] : who === 'nobody' ? [] : ['sandbox:manage']
@@ -110,33 +111,12 @@ export async function startCaptureEdge(replicas: number): Promise<CaptureEdge> {
   }
 }
 
-interface ToldUpstream {
-  readonly port: number
-  readonly stop: () => Promise<void>
-}
-
-function startTold(received: { method: string; path: string; headers: Record<string, unknown> }[]): Promise<ToldUpstream> {
-  const server = createServer((asked, response) => {
-    received.push({ method: asked.method ?? '', path: asked.url ?? '', headers: { ...asked.headers } })
-    const told = JSON.parse(asked.headers['x-told']?.toString() ?? '{}') as Told
-    asked.resume()
-    asked.on('end', () => {
-      if (told.after === undefined) tell(response, told)
-      else setTimeout(() => tell(response, told), told.after)
-    })
-  })
-  return new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', () =>
-      resolve({
-        port: (server.address() as AddressInfo).port,
-        stop: () =>
-          new Promise((done) => {
-            server.close(() => done())
-            server.closeAllConnections()
-          }),
-      }),
-    )
-  })
+/** Answers as its request says. */
+const answer: Answerer = (_asked, response, { headers }) => {
+  const told = JSON.parse(headers['x-told'] ?? '{}') as Told
+  if (told.after === undefined) tell(response, told)
+  else setTimeout(() => tell(response, told), told.after)
+  return true
 }
 
 function tell(response: ServerResponse, { status = 200, headers = {}, body = '', padding = 0, reset }: Told): void {

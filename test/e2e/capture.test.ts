@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { gzipSync } from 'node:zlib'
-import type { ClientResponse } from '../support/request.ts'
+import { type ClientResponse, request } from '../support/request.ts'
 import { type CaptureEdge, soon, startCaptureEdge, type Told } from './capture-edge.ts'
 
 const reasonOf = ({ body }: ClientResponse): string | undefined => (JSON.parse(body) as { reason?: string }).reason
@@ -36,6 +36,14 @@ describe('ownership captured at the edge', function () {
     for (const at of [0, 1, 2]) assert.equal(await run('alice', id, at), 403)
     assert.equal((await create('alice', made(id))).status, 201)
     for (const at of [0, 1, 2]) await soon(`alice's sandbox on replica ${at}`, async () => (await run('alice', id, at)) === 200)
+  })
+
+  it('is captured by the primary of several processes, and known to its workers', async () => {
+    for (let i = 0; i < 10; i++) {
+      const id = newId()
+      assert.equal((await create('alice', made(id), 2)).status, 201)
+      for (let turn = 0; turn < 4; turn++) assert.deepEqual([await run('alice', id, 2), await run('bob', id, 2)], [200, 403])
+    }
   })
 
   const places: Record<string, (id: string) => Told> = {
@@ -139,6 +147,16 @@ describe('ownership captured at the edge', function () {
     const denied = await create('nobody', made(newId()))
     assert.deepEqual([denied.status, reasonOf(denied)], [403, 'missing_role'])
     assert.equal(edge.received.length, before)
+  })
+
+  it('lets go on what a filter before it answers: a preflight, and what Postern denies', async () => {
+    const { port, tls } = edge.edges[0]!
+    const headers = { origin: 'https://console.example', 'access-control-request-method': 'POST' }
+    const preflight = await request({ port, tls: tls(), method: 'OPTIONS', path: '/v1/sandboxes', headers })
+    assert.deepEqual([preflight.status, preflight.headers['access-control-allow-origin']], [200, 'https://console.example'])
+    const anonymous = await request({ port, tls: tls(), method: 'POST', path: '/v1/sandboxes' })
+    assert.deepEqual([anonymous.status, reasonOf(anonymous)], [401, 'no_credential'])
+    assert.match(anonymous.headers['www-authenticate'] ?? '', /^Bearer/)
   })
 
   it('costs other routes nothing', async () => {

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { rawRequest, sendRaw } from '../support/raw.ts'
 import { type ClientResponse, request } from '../support/request.ts'
 import { createStops } from '../support/stops.ts'
+import { until } from '../support/until.ts'
 import { type Received, startUpstream, type Upstream } from '../support/upstream.ts'
 import { allowing, header, type Rig, startRig, startSilent, withoutEarlyRemoval } from './direct-rig.ts'
 
@@ -170,6 +171,42 @@ describe('envoy/direct.yaml, whatever Postern answers', function () {
     } finally {
       await rig.stop()
       await upstream.stop()
+    }
+  })
+
+  it('counts the requests and connections of all sandboxes together', async () => {
+    const limits = 'max_connections: 10000, max_pending_requests: 10000, max_requests: 10000'
+    const rig = await startRig((text) => {
+      assert.ok(text.includes(limits))
+      return text.replace(limits, 'max_connections: 1, max_pending_requests: 1, max_requests: 2')
+    })
+    const held: (() => void)[] = []
+    const slow = (name: string) =>
+      startUpstream(name, {
+        answer: (_, response) => {
+          held.push(() => response.end(name))
+          return true
+        },
+      })
+    const sandboxes = await Promise.all(['a', 'b', 'c'].map(slow))
+    try {
+      const asked = sandboxes.map(async ({ port }, i) => {
+        // One after the other, so that it is the third that is too many.
+        await until(`${i} requests to be held`, () => held.length === i || undefined)
+        rig.answering.check = () => allowing(`127.0.0.1:${port}`)
+        return request({ port: rig.edge.port, tls: rig.edge.tls(), path })
+      })
+      // A sandbox that has no connection gets one, however many there are.
+      const third = await asked[2]!
+      assert.deepEqual([third.status, held.length], [503, 2])
+      assert.match(third.body, /overflow/)
+      assert.equal((await rig.edge.envoy.logLine({ status: 503 }))['flags'], 'UO')
+      for (const end of held) end()
+      assert.deepEqual([(await asked[0]!).status, (await asked[1]!).status], [200, 200])
+    } finally {
+      for (const end of held) end()
+      await rig.stop()
+      for (const sandbox of sandboxes) await sandbox.stop()
     }
   })
 

@@ -181,7 +181,7 @@ function describeRedis() {
     upstreams = [stops.started(await startUpstream('first')), stops.started(await startUpstream('second'))]
     const policy = fixture('direct.yaml')
       .replace('state: "memory:"', `state: "redis://127.0.0.1:${redis.port}/0"`)
-      .concat('issuer: { keys: { encryption_key: "${env:POSTERN_TEST_ENCRYPTION_KEY}" } }\n')
+      .concat(`issuer: { keys: { encryption_key: "\${env:POSTERN_TEST_ENCRYPTION_KEY}" } }\n`)
     const env = { POSTERN_TEST_ADMIN_SECRET: adminSecret, POSTERN_TEST_ENCRYPTION_KEY: '00112233445566778899aabbccddeeff'.repeat(2) }
     edge = stops.started(await startEdge('direct.yaml', policy, (filled) => startPostern(filled, { env })))
   })

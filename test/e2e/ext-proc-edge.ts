@@ -25,8 +25,8 @@ export interface ProcessedEdgeOptions {
   readonly answer?: Answerer
   /** Replaces settings of the filter. */
   readonly filter?: object
-  /** Of the cluster that requests go to; the upstream's unless given. */
-  readonly upstreamPort?: number
+  /** Of an HTTP/2 server that requests go to; absent: the upstream, over HTTP/1.1. */
+  readonly http2Port?: number
   readonly budgetMs?: number
   readonly maxOpen?: number
   readonly maxBody?: number
@@ -72,7 +72,7 @@ export async function startProcessedEdge(options: ProcessedEdgeOptions): Promise
   }
 }
 
-export function document(socket: string, { filter, upstreamPort, bufferBytes }: ProcessedEdgeOptions, port: number): object {
+function document(socket: string, { filter, http2Port, bufferBytes }: ProcessedEdgeOptions, port: number): object {
   const type = (name: string) => ({ '@type': `type.googleapis.com/envoy.extensions.${name}` })
   const { manager, listener } = readEnvoyFile('capture.yaml')
   const shipped = httpFilters(manager).find(({ name }) => name === 'envoy.filters.http.ext_proc')
@@ -87,6 +87,7 @@ export function document(socket: string, { filter, upstreamPort, bufferBytes }: 
     ...more,
   })
   const http2 = { ...type('upstreams.http.v3.HttpProtocolOptions'), explicit_http_config: { http2_protocol_options: {} } }
+  const overHttp2 = { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': http2 } }
   const local = { address: '127.0.0.1', port_value: 0 }
   return {
     admin: { address: { socket_address: local } },
@@ -136,12 +137,8 @@ export function document(socket: string, { filter, upstreamPort, bufferBytes }: 
         },
       ],
       clusters: [
-        cluster('upstream', { socket_address: { address: '127.0.0.1', port_value: upstreamPort ?? port } }),
-        cluster(
-          'postern_ext_proc',
-          { pipe: { path: socket } },
-          { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': http2 } },
-        ),
+        cluster('upstream', { socket_address: { address: '127.0.0.1', port_value: http2Port ?? port } }, http2Port ? overHttp2 : {}),
+        cluster('postern_ext_proc', { pipe: { path: socket } }, overHttp2),
       ],
     },
   }

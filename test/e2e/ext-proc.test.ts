@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
+import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Soon } from '../../src/core/ports.ts'
 import type { ProcessedRequest, RequestStep, ResponseFollower, ResponseStep } from '../../src/core/processing.ts'
@@ -39,11 +40,6 @@ const answer: ProcessedEdgeOptions['answer'] = (asked, response) => {
     case '/hints':
       response.writeEarlyHints({ link: '</a>; rel=preload' })
       return later(50, () => response.writeHead(201, { 'content-type': 'application/json' }).end('{"id":"s1"}'))
-    case '/trailers':
-      response.writeHead(201, { trailer: 'x-sum' }).write('{"id":"s1"}')
-      response.addTrailers({ 'x-sum': '1' })
-      response.end()
-      return true
     case '/stream':
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
       return later(500, () => response.end('data: 2\n\n'))
@@ -175,13 +171,6 @@ describe('ext_proc of the real Envoy', function () {
     'without a body': ['/empty', [['headers', 201, '/v1/sandboxes/s1', true]]],
     'after an informational one': [
       '/hints',
-      [
-        ['headers', 201, undefined, false],
-        ['body', '{"id":"s1"}'],
-      ],
-    ],
-    'with trailers': [
-      '/trailers',
       [
         ['headers', 201, undefined, false],
         ['body', '{"id":"s1"}'],
@@ -371,23 +360,6 @@ describe('ext_proc of an Envoy that is set otherwise', function () {
     assert.equal((await request({ port, path: '/create' })).body, '[]')
   })
 
-  it('fails closed where trailers come, which nobody asked for', async () => {
-    const sent = {
-      request_header_mode: 'SEND',
-      response_header_mode: 'SEND',
-      response_body_mode: 'BUFFERED',
-      request_trailer_mode: 'SKIP',
-      response_trailer_mode: 'SEND',
-    }
-    const { port, faults } = await start(
-      { processing_mode: sent, allow_mode_override: false, allowed_override_modes: [] },
-      { kind: 'body' },
-    )
-    const got = await request({ port, path: '/trailers' })
-    assert.notEqual(got.body, '{"id":"s1"}')
-    assert(got.status >= 500 || got.body === '[]', `${got.status} ${got.body} ${faults.join()}`)
-  })
-
   it('fails closed where the request’s body is sent', async () => {
     const sent = { request_header_mode: 'SEND', response_header_mode: 'SEND', request_body_mode: 'BUFFERED' }
     const { port, upstream } = await start(
@@ -396,5 +368,80 @@ describe('ext_proc of an Envoy that is set otherwise', function () {
     )
     assert.equal((await request({ port, method: 'POST', path: '/create', body: '{}' })).status, 500)
     assert.equal(upstream.received.length, 0)
+  })
+})
+
+describe('ext_proc of the real Envoy, with few streams', function () {
+  this.timeout(30_000)
+  it('gives a place back at each end', async () => {
+    const response: ResponseFollower = { headers: () => ({ kind: 'pass' }), body: () => ({ kind: 'pass' }), lost: () => {} }
+    const steps: RequestStep[] = [{ kind: 'skip' }, { kind: 'follow', remove: [], body: true, response }, conflict]
+    let turn = 0
+    const processor = { request: () => steps[turn++ % steps.length]! }
+    const edge = await startProcessedEdge({ processor, answer, maxOpen: 2 })
+    try {
+      for (let i = 0; i < 30; i++) assert.equal((await request({ port: edge.port, path: '/create' })).status, i % 3 === 2 ? 409 : 201)
+      assert.deepEqual(edge.faults, [])
+    } finally {
+      await edge.stop()
+    }
+  })
+})
+
+describe('ext_proc, and an upstream whose body ends with trailers', function () {
+  this.timeout(30_000)
+  let upstream: Http2Server
+  let edge: ProcessedEdge | undefined
+  before(async () => {
+    upstream = createServer()
+    upstream.on('stream', (stream: ServerHttp2Stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+      stream.end(Buffer.from([0, 0, 0, 0, 2, 8, 1]))
+    })
+    await new Promise<void>((done) => upstream.listen(0, '127.0.0.1', done))
+  })
+  after(() => upstream?.close())
+  afterEach(() => edge?.stop())
+
+  const call = async (onBody: ResponseStep, filter = {}) => {
+    const bodies: string[] = []
+    const response: ResponseFollower = {
+      headers: () => ({ kind: 'body' }),
+      body: (body) => {
+        bodies.push(body.toString('hex'))
+        return onBody
+      },
+      lost: (why) => void bodies.push(why),
+    }
+    edge = await startProcessedEdge({
+      processor: { request: () => ({ kind: 'follow', remove: [], body: true, response }) },
+      http2Port: (upstream.address() as AddressInfo).port,
+      filter,
+    })
+    const headers = { 'content-type': 'application/grpc', te: 'trailers' }
+    const got = await requestHttp2({ port: edge.port, path: '/a.B/C', method: 'POST', headers, body: Buffer.alloc(5) })
+    return { got, bodies, faults: edge.faults }
+  }
+
+  it('sees the body, and lets the trailers go on', async () => {
+    const { got, bodies } = await call({ kind: 'pass' })
+    assert.deepEqual([got.status, got.body, got.trailers['grpc-status'], bodies], [200, '\0\0\0\0\x02\b\x01', '0', ['00000000020801']])
+  })
+
+  it('replaces it', async () => {
+    const { got } = await call({ kind: 'replace', body: Buffer.from('x'), set: [], remove: [] })
+    assert.deepEqual([got.body, got.trailers['grpc-status']], ['x', '0'])
+  })
+
+  it('answers in its place', async () => {
+    const { got } = await call(conflict)
+    assert.deepEqual([got.headers['grpc-status'], got.headers['grpc-message']], ['2', '{"reason":"takeover"}'])
+  })
+
+  it('lets nothing else of it pass where Envoy sends trailers, which nobody asked for', async () => {
+    const processing_mode = { response_header_mode: 'SEND', response_body_mode: 'BUFFERED', response_trailer_mode: 'SEND' }
+    const { got } = await call(conflict, { processing_mode, allow_mode_override: false, allowed_override_modes: [] })
+    assert.deepEqual([got.headers['grpc-status'], got.body], ['2', ''])
   })
 })

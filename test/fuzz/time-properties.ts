@@ -11,6 +11,7 @@ import { parseTemplate } from '../../src/core/path-template.ts'
 import { percentEncode } from '../../src/core/percent.ts'
 import { splitPath } from '../../src/core/request-path.ts'
 import { RouteTable } from '../../src/core/route-table.ts'
+import { parseSharedWith } from '../../src/core/shared-with.ts'
 import { certificateSpiffeId, parseSpiffeId } from '../../src/core/spiffe.ts'
 import { basicCredentials } from '../../src/identity/basic.ts'
 import { readForwardedCertificates } from '../../src/identity/forwarded-certificate.ts'
@@ -57,6 +58,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   'htu of a proof': normalUri,
   'header value': percentEncode,
   'owner label': ownerLabelValue,
+  'list of shares': parseSharedWith,
   'path template': parseTemplate,
   'key set': (text) => readJwks(text, ['ES256']),
   'JSON pointer': parsePointer,

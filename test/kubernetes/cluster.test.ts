@@ -326,7 +326,7 @@ describe('a sync in a cluster', function () {
     })
 
   it('refuses a state that no other process sees', async () => {
-    const running = rig.sync(...resource, ...none, '--namespace', 'x', '--config', rig.inMemory)
+    const running = rig.sync(...resource, ...none, '--namespace', 'x', '--config', rig.policyFor('memory:'))
     assert.equal((await running.program.ended).code, 2)
     assert.match(running.program.stderr.join('\n'), /state: memory is that of one process/)
   })

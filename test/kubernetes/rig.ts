@@ -51,8 +51,8 @@ export interface Rig {
   readonly policy: string
   /** As `policy`, with a label for endpoints. */
   readonly withEndpoints: string
-  /** As `policy`, with state in memory. */
-  readonly inMemory: string
+  /** As `policy`, with another state. */
+  readonly policyFor: (state: string) => string
   /** `postern sync kubernetes` with these arguments; `--config`, `--kubeconfig` and `--cluster` are given unless they say otherwise. */
   readonly sync: (...args: string[]) => RunningSync
   readonly labels: (kind: string, id: string) => Promise<Readonly<Record<string, string>> | undefined>
@@ -156,7 +156,7 @@ export async function startRig(): Promise<Rig> {
     state,
     policy,
     withEndpoints: policyFile('endpoints.yaml', `${policyText(stateUrl)}ownership: { endpoint: { networks: [10.0.0.0/8] } }\n`),
-    inMemory: policyFile('memory.yaml', policyText('memory:')),
+    policyFor: (other) => policyFile('other.yaml', policyText(other)),
     config,
     sandbox: {
       create: async (namespace, name, metadata = {}) => void (await call('POST', objects(namespace), body(namespace, name, metadata))),

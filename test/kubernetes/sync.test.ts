@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { ownerLabelValue } from '../../src/core/ownership.ts'
+import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { answerStatus, type RecordingProxy, startProxy } from './proxy.ts'
 import { owner, type Rig, type RunningSync, startRig, withoutCluster } from './rig.ts'
@@ -235,5 +236,25 @@ describe('labels of a real Kubernetes API server', function () {
     assert.equal(await labels('half'), undefined)
     assert.equal(proxy.lists().length <= 1, true)
     await running.stop()
+  })
+
+  it('come back to a Redis that was lost with everything in it', async () => {
+    await rig.namespace('redis')
+    const redis = await startRedis()
+    try {
+      const running = sync('--namespace', 'redis', '--config', rig.policyFor(redis.url))
+      const held = () => redis.client().hget('postern:default:labels:sandbox:redis-1', owner)
+      await running.log('in step with the cluster')
+      await rig.sandbox.create('redis', 'redis-1', { labels: { [owner]: 'alice' } })
+      await until('the owner in Redis', async () => (await held()) === ownerLabelValue('kc:alice'))
+      await redis.kill()
+      await rig.sandbox.change('redis', 'redis-1', { labels: { [owner]: 'bob' } })
+      await running.log('state failed')
+      await redis.start()
+      await until('the owner in Redis again', async () => (await held()) === ownerLabelValue('kc:bob'), 30_000)
+      await running.stop()
+    } finally {
+      await redis.stop()
+    }
   })
 })

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { slotOf } from '../../src/adapters/redis-slot.ts'
 import { freePort } from './free-port.ts'
 import { type RunningRedis, startRedis } from './redis.ts'
+import { type RedisTls, tlsFlags } from './redis-tls.ts'
 import { until } from './until.ts'
 
 export interface ClusterOptions {
@@ -13,12 +14,14 @@ export interface ClusterOptions {
   readonly flags?: readonly string[]
   /** Milliseconds after which a node that is silent is taken for failing. */
   readonly nodeTimeout?: number
+  /** Each node listens with TLS too, on a port of its own, and names that one to those who ask over TLS. */
+  readonly tls?: RedisTls
 }
 
 export interface RunningCluster {
   /** The three primaries, then their replicas in the same order, then spare ones. */
   readonly nodes: readonly RunningRedis[]
-  /** `host:port` of all of them. */
+  /** `host:port` of all of them, with TLS where that was asked for. */
   readonly hosts: readonly string[]
   /** The node that has a key now, as `node` sees it. */
   readonly ownerOf: (key: string) => Promise<RunningRedis>
@@ -45,8 +48,11 @@ export async function startCluster({
   spare = 0,
   flags = [],
   nodeTimeout = 1000,
+  tls,
 }: ClusterOptions = {}): Promise<RunningCluster> {
   const nodes: RunningRedis[] = []
+  /** Those of TLS. */
+  const ports: number[] = []
   const clients = new Map<RunningRedis, Redis>()
   const client = (node: RunningRedis) => {
     const made = clients.get(node) ?? node.client()
@@ -61,10 +67,13 @@ export async function startCluster({
     for (let i = 0; i < 3 * (1 + replicas) + spare; i++) {
       const bus = await freePort()
       buses.push(bus)
+      const secure = tls && (await freePort())
+      const secured = tls && secure ? [...tlsFlags(tls, secure), '--tls-cluster', 'yes'] : []
+      if (secure) ports.push(secure)
       nodes.push(
         await startRedis([
           ...['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-node-timeout', String(nodeTimeout)],
-          ...['--cluster-port', String(bus), '--repl-diskless-sync-delay', '0', '--cluster-migration-barrier', '9', ...flags],
+          ...['--cluster-port', String(bus), '--repl-diskless-sync-delay', '0', '--cluster-migration-barrier', '9', ...secured, ...flags],
         ]),
       )
     }
@@ -114,7 +123,7 @@ export async function startCluster({
 
   return {
     nodes,
-    hosts: nodes.map(({ port }) => `127.0.0.1:${port}`),
+    hosts: nodes.map(({ port }, i) => `127.0.0.1:${ports[i] ?? port}`),
     ownerOf,
     client,
     at: async (key) => client(await ownerOf(key)),

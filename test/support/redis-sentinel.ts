@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
-import { freePort } from './free-port.ts'
+import { freePort, freePorts } from './free-port.ts'
 import { type RunningRedis, startRedis } from './redis.ts'
+import { type RedisTls, tlsFlags, tlsSettings } from './redis-tls.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 import { until } from './until.ts'
 
@@ -24,6 +25,8 @@ export interface SentinelOptions {
   readonly lines?: readonly string[]
   /** Called with each server before the Sentinels begin to watch it: for users. */
   readonly prepare?: (redis: Redis) => Promise<unknown>
+  /** Servers and Sentinels speak TLS with each other and with who asks, on ports of their own. */
+  readonly tls?: RedisTls
 }
 
 export interface RunningSentinels {
@@ -39,17 +42,28 @@ export interface RunningSentinels {
 }
 
 /** Starts a primary, a replica and three Sentinels, two of which agree after half a second of silence. */
-export async function startSentinels({ flags = [], lines = [], prepare }: SentinelOptions = {}): Promise<RunningSentinels> {
+export async function startSentinels({ flags = [], lines = [], prepare, tls }: SentinelOptions = {}): Promise<RunningSentinels> {
   const name = 'mymaster'
   const ends: (() => Promise<void>)[] = []
   const stop = async () => {
     for (const end of ends.splice(0).reverse()) await end()
   }
   try {
-    const started = await startRedis(['--repl-diskless-sync-delay', '0', ...flags])
+    const secured = (port: number | undefined) => (tls && port ? [...tlsFlags(tls, port), '--tls-replication', 'yes'] : [])
+    const ports = tls ? await freePorts(5) : []
+    const started = await startRedis(['--repl-diskless-sync-delay', '0', ...secured(ports[0]), ...flags])
     ends.push(started.stop)
     await prepare?.(started.client())
-    const replica = await startRedis(['--repl-diskless-sync-delay', '0', '--replicaof', '127.0.0.1', String(started.port), ...flags])
+    const watched = String(ports[0] ?? started.port)
+    const replica = await startRedis([
+      '--repl-diskless-sync-delay',
+      '0',
+      '--replicaof',
+      '127.0.0.1',
+      watched,
+      ...secured(ports[1]),
+      ...flags,
+    ])
     ends.push(replica.stop)
     await prepare?.(replica.client())
     const watching = replica.client()
@@ -57,7 +71,11 @@ export async function startSentinels({ flags = [], lines = [], prepare }: Sentin
     const sentinels: RunningSentinel[] = []
     for (let i = 0; i < 3; i++) {
       const sentinel = await startSentinel(
-        [`sentinel monitor ${name} 127.0.0.1 ${started.port} 2`, ...lines.map((line) => line.replace('NAME', name))],
+        [
+          `sentinel monitor ${name} 127.0.0.1 ${watched} 2`,
+          ...(tls ? [...tlsSettings(tls, ports[2 + i]!), ['tls-replication', 'yes']].map((setting) => setting.join(' ')) : []),
+          ...lines.map((line) => line.replace('NAME', name)),
+        ],
         name,
       )
       ends.push(sentinel.stop)
@@ -81,7 +99,7 @@ export async function startSentinels({ flags = [], lines = [], prepare }: Sentin
       primary: started,
       replica,
       sentinels,
-      hosts: sentinels.map(({ port }) => `127.0.0.1:${port}`),
+      hosts: sentinels.map(({ port }, i) => `127.0.0.1:${ports[2 + i] ?? port}`),
       told: async (sentinel = 0) => Number(((await clients[sentinel]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)) as string[])[1]),
       stop,
     }

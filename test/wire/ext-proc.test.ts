@@ -9,6 +9,8 @@ import { formatListenAddress, parseListenAddress } from '../../src/wire/listener
 import { processMethod } from '../../src/wire/protos.ts'
 import { jsonToStruct } from '../../src/wire/struct.ts'
 import type { CheckServer } from '../../src/wire/transport.ts'
+import { testCertificates } from '../support/certificates.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 import { code, unary } from './transport-rig.ts'
 
@@ -317,6 +319,15 @@ describe('the ext_proc server', () => {
     ])
   })
 
+  it('ends a stream with an error where an answer cannot be written', async () => {
+    onRequest = () => ({ kind: 'answer', answer: { ...conflict, details: 7n as never } })
+    const { call, end } = stream(await start())
+    call.write(requestHeaders)
+    const error = await end()
+    assert(error !== 'ok')
+    assert.deepEqual([error.code, faults], [status.INTERNAL, ['an answer to ext_proc cannot be written']])
+  })
+
   describe('a processor that takes longer than it may', () => {
     const soon = <T>(value: T): Promise<T> => sleep(150, value)
     const budgetMs = 50
@@ -397,6 +408,38 @@ describe('the ext_proc server', () => {
     await say(responseHeaders())
     assert.equal(await end(), 'ok')
     await closed
+  })
+
+  it('serves those on its list alone, by their certificates', async () => {
+    const folder = temporaryFolder()
+    try {
+      const certificates = testCertificates(folder.path)
+      const pair = certificates.server('server')
+      const listener = {
+        address: parseListenAddress('127.0.0.1:0'),
+        tls: { mode: 'mtls', cert: pair.cert, key: pair.key, ca: certificates.ca, allow: ['spiffe://cluster.local/ns/edge/sa/envoy'] },
+      } as const
+      await start({ listener })
+      const as = (name: string): Client => {
+        const { keyPem, certPem } = certificates.workload(name, `spiffe://cluster.local/ns/edge/sa/${name}`)
+        return new Client(
+          formatListenAddress(server!.address),
+          credentials.createSsl(Buffer.from(certificates.caPem), Buffer.from(keyPem), Buffer.from(certPem)),
+          { 'grpc.ssl_target_name_override': 'localhost', 'grpc.use_local_subchannel_pool': 1 },
+        )
+      }
+      const [envoy, other] = [as('envoy'), as('other')]
+      assert.equal(immediate(await stream(envoy).say(requestHeaders)), undefined)
+      const refused = stream(other)
+      refused.call.write(requestHeaders)
+      const error = await refused.end()
+      assert(error !== 'ok')
+      assert.equal(error.code, status.PERMISSION_DENIED)
+      assert.match(faults.join(), /sa\/other is not on the list of listen\.ext_proc\.tls\.allow/)
+      for (const each of [envoy, other]) each.close()
+    } finally {
+      folder.remove()
+    }
   })
 
   it('serves nothing else', async () => {

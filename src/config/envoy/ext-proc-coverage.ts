@@ -2,7 +2,7 @@ import type { Context } from './context.ts'
 import { asksPostern, isExtProc, lintOverridable } from './ext-proc.ts'
 import type { HttpFilter, Manager } from './managers.ts'
 import type { PolicyRoute } from './policy-routes.ts'
-import { routesTaken, samplesOfPolicy } from './route-samples.ts'
+import { samplesOfPolicy, takingOf } from './route-samples.ts'
 import { perRoute, type Route, routesOf } from './routes.ts'
 import type { Setting } from './setting.ts'
 
@@ -24,11 +24,11 @@ export function lintProcessed(manager: Manager, context: Context): void {
         if (own && !own.disabled) lintOverridable(own.config.at('overrides'), context)
       }
   const needed = policy?.routes.filter(({ processed }) => processed !== undefined) ?? []
+  if (needed.length === 0) return
   const told = new Set<string>()
-  for (const config of manager.routeConfigs) {
-    const routes = routesOf(config)
+  for (const { config, taken } of manager.routeConfigs.map(takingOf)) {
     for (const one of needed) {
-      const serving = new Set(samplesOfPolicy(one, config).flatMap((sample) => routesTaken(sample, config, routes)))
+      const serving = new Set(samplesOfPolicy(one, config).flatMap(taken))
       for (const route of serving) {
         if (!route.forwards || processors.some((filter) => runs(filter, route, processors))) continue
         if (processors.length > 0) tellUnasked(one, route, processors[0]!, context)

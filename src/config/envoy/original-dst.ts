@@ -1,8 +1,8 @@
 import type { Context } from './context.ts'
 import { isExtAuthz, type Manager } from './managers.ts'
 import type { EnvoyResources } from './model.ts'
-import { routesTaken, samplesOfEntry, samplesOfPolicy } from './route-samples.ts'
-import { type Route, routesOf } from './routes.ts'
+import { samplesOfEntry, samplesOfPolicy, type Taking, takingOf } from './route-samples.ts'
+import type { Route } from './routes.ts'
 import type { Setting } from './setting.ts'
 
 /** The header that Postern sets on direct routes, and removes on all others. */
@@ -24,12 +24,15 @@ function clustersByHeader({ entry }: Route, { clusters }: EnvoyResources): Setti
 
 /** Checks where an address in a header counts: direct routes of the policy alone may lead there. */
 export function lintOriginalDst(manager: Manager, context: Context): void {
-  for (const config of manager.routeConfigs) {
-    const routes = routesOf(config)
-    for (const route of routes)
-      for (const cluster of clustersByHeader(route, context.resources)) lintDirect(route, cluster, manager, context)
-    lintSurelyDirect(config, routes, manager, context)
-    lintElsewhere(config, routes, context)
+  for (const taking of manager.routeConfigs.map(takingOf)) {
+    const byHeader = new Map<Route, Setting>()
+    for (const route of taking.routes)
+      for (const cluster of clustersByHeader(route, context.resources)) {
+        byHeader.set(route, cluster)
+        lintDirect(route, cluster, manager, context)
+      }
+    if (byHeader.size > 0 && manager.filters.some(isExtAuthz)) lintSurelyDirect(taking, byHeader, context)
+    lintElsewhere(taking, byHeader, context)
   }
 }
 
@@ -68,45 +71,43 @@ function lintDirect(route: Route, cluster: Setting, manager: Manager, context: C
 }
 
 /** Every request that reaches such a cluster must have its header from Postern. */
-function lintSurelyDirect(config: Setting, routes: readonly Route[], manager: Manager, context: Context): void {
-  const { findings, policy, resources } = context
-  if (!policy || !manager.filters.some(isExtAuthz)) return
-  for (const host of config.at('virtual_hosts').items) {
-    for (const route of routes) {
-      const [cluster] = clustersByHeader(route, resources)
-      if (!cluster || !route.levels.some((level) => level.pathText === host.pathText)) continue
-      const byEntry = samplesOfEntry(route.entry, host).flatMap(({ method, host: name, path }) => {
-        const segments = path === '/' ? [] : path.slice(1).split('/')
-        const found = policy.table.find(name, segments)
-        const entry = found && found !== 'ambiguous' ? found.methods.get(method) : undefined
-        return entry && !entry.route.owner?.direct && taken({ method, host: name, path }, config, routes, route) ? [entry.route.id] : []
-      })
-      const byPolicy = policy.routes
-        .filter(({ direct }) => !direct)
-        .filter((one) => samplesOfPolicy(one, config).some((sample) => taken(sample, config, routes, route)))
-        .map(({ id }) => id)
-      const ids = [...new Set([...byEntry, ...byPolicy])]
-      if (ids.length > 0)
-        findings.tell(
-          'original-dst-not-direct',
-          route.entry,
-          `the route "${route.name.route}" leads to "${cluster.at('name').shown}", and ${ids.map((id) => `"${id}"`).join(', ')} of the policy ${ids.length > 1 ? 'are' : 'is'} not direct`,
-          'direct: true there, or a route of Envoy for it that leads elsewhere, before this one',
-          { route: route.name },
-        )
+function lintSurelyDirect({ config, taken }: Taking, byHeader: ReadonlyMap<Route, Setting>, { findings, policy }: Context): void {
+  if (!policy) return
+  const others = new Map<Route, Set<string>>()
+  const note = (route: Route, id: string): void => void others.set(route, (others.get(route) ?? new Set()).add(id))
+  for (const one of policy.routes)
+    if (!one.direct)
+      for (const sample of samplesOfPolicy(one, config)) for (const route of taken(sample)) if (byHeader.has(route)) note(route, one.id)
+  for (const host of config.at('virtual_hosts').items)
+    for (const route of byHeader.keys()) {
+      if (!route.levels.some((level) => level.pathText === host.pathText)) continue
+      for (const sample of samplesOfEntry(route.entry, host)) {
+        const found = policy.table.find(sample.host, sample.path === '/' ? [] : sample.path.slice(1).split('/'))
+        const entry = found && found !== 'ambiguous' ? found.methods.get(sample.method) : undefined
+        if (entry && !entry.route.owner?.direct && taken(sample).includes(route)) note(route, entry.route.id)
+      }
     }
+  for (const [route, ids] of others) {
+    const named = [...ids].slice(0, mostNamed).map((id) => `"${id}"`)
+    const more = ids.size > mostNamed ? ` and ${ids.size - mostNamed} more` : ''
+    findings.tell(
+      'original-dst-not-direct',
+      route.entry,
+      `the route "${route.name.route}" leads to "${byHeader.get(route)?.at('name').shown}", and ${named.join(', ')}${more} of the policy ${ids.size > 1 ? 'are' : 'is'} not direct`,
+      'direct: true there, or a route of Envoy for it that leads elsewhere, before this one',
+      { route: route.name },
+    )
   }
 }
 
-const taken = (sample: Parameters<typeof routesTaken>[0], config: Setting, routes: readonly Route[], route: Route): boolean =>
-  routesTaken(sample, config, routes).some((one) => one.entry.pathText === route.entry.pathText)
+/** No sentence names more routes. */
+const mostNamed = 10
 
 /** A direct route of the policy that does not lead to such a cluster: the address that Postern sets goes unused. */
-function lintElsewhere(config: Setting, routes: readonly Route[], { findings, policy, resources }: Context): void {
+function lintElsewhere({ config, taken }: Taking, byHeader: ReadonlyMap<Route, Setting>, { findings, policy }: Context): void {
   for (const one of policy?.routes.filter(({ direct }) => direct) ?? []) {
-    const serving = new Set(samplesOfPolicy(one, config).flatMap((sample) => routesTaken(sample, config, routes)))
-    for (const route of serving) {
-      if (!route.forwards || clustersByHeader(route, resources).length > 0) continue
+    for (const route of new Set(samplesOfPolicy(one, config).flatMap(taken))) {
+      if (!route.forwards || byHeader.has(route)) continue
       findings.tell(
         'direct-without-original-dst',
         route.entry,

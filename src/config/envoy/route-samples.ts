@@ -1,5 +1,5 @@
 import type { PolicyRoute } from './policy-routes.ts'
-import { entriesOf, type Route } from './routes.ts'
+import { entriesOf, type Route, routesOf } from './routes.ts'
 import type { Setting } from './setting.ts'
 
 /** A request that stands for many. */
@@ -50,85 +50,110 @@ export function samplesOfEntry(entry: Setting, host: Setting): Sample[] {
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
-/** The routes that a request may take: the first that surely matches, and those before it that match where more is known of it. */
-export function routesTaken(sample: Sample, routeConfig: Setting, routes: readonly Route[]): Route[] {
-  const host = hostOf(sample.host, routeConfig)
-  if (!host) return []
-  const taken: Route[] = []
-  for (const entry of entriesOf(host)) {
-    const answer = matches(entry.at('match'), sample)
-    if (answer === 'no') continue
-    taken.push(...routes.filter((route) => route.entry.pathText === entry.pathText && route.entry.place.file === entry.place.file))
-    if (answer === 'yes') break
-  }
-  return taken
-}
-
-/** As Envoy chooses: exact, the longest `*suffix`, the longest `prefix*`, `*`. */
-function hostOf(host: string, routeConfig: Setting): Setting | undefined {
-  const rank = (domain: string): number => {
-    const name = withoutPort(domain).toLowerCase()
-    if (name === host) return 3000
-    if (name === '*') return 1
-    if (name.startsWith('*') && host.endsWith(name.slice(1))) return 2000 + name.length
-    return name.endsWith('*') && host.startsWith(name.slice(0, -1)) ? 1000 + name.length : 0
-  }
-  const ranked = routeConfig.at('virtual_hosts').items.map((one) => ({ one, rank: Math.max(0, ...one.at('domains').texts.map(rank)) }))
-  return ranked.filter((one) => one.rank > 0).sort((a, b) => b.rank - a.rank)[0]?.one
-}
-
 type Answer = 'yes' | 'no' | 'maybe'
+type Matcher = (sample: Sample) => Answer
+
+/** A route configuration, made ready for many requests. */
+export interface Taking {
+  readonly config: Setting
+  readonly routes: readonly Route[]
+  /** The routes that a request may take: the first that surely matches, and those before it that match where more is known of it. */
+  readonly taken: (sample: Sample) => readonly Route[]
+}
+
+export function takingOf(config: Setting): Taking {
+  const routes = routesOf(config)
+  const byEntry = new Map<string, Route[]>()
+  const keyOf = (entry: Setting): string => `${entry.place.file} ${entry.pathText}`
+  for (const route of routes) byEntry.set(keyOf(route.entry), [...(byEntry.get(keyOf(route.entry)) ?? []), route])
+  const hosts = config.at('virtual_hosts').items.map((host) => ({
+    domains: host.at('domains').texts.map((domain) => withoutPort(domain).toLowerCase()),
+    entries: entriesOf(host).map((entry) => ({ matches: matcher(entry.at('match')), routes: byEntry.get(keyOf(entry)) ?? [] })),
+  }))
+  const entriesAt = new Map<string, (typeof hosts)[number]['entries']>()
+  const entriesFor = (host: string) => {
+    let found = entriesAt.get(host)
+    if (!found) {
+      const ranked = hosts.map(({ domains, entries }) => ({ entries, rank: Math.max(0, ...domains.map((domain) => rankOf(domain, host))) }))
+      found = ranked.filter(({ rank }) => rank > 0).sort((one, other) => other.rank - one.rank)[0]?.entries ?? []
+      entriesAt.set(host, found)
+    }
+    return found
+  }
+  return {
+    config,
+    routes,
+    taken: (sample) => {
+      const all: Route[] = []
+      for (const entry of entriesFor(sample.host)) {
+        const answer = entry.matches(sample)
+        if (answer === 'no') continue
+        all.push(...entry.routes)
+        if (answer === 'yes') break
+      }
+      return all
+    },
+  }
+}
+
+/** As Envoy chooses: exact, the longest `*suffix`, the longest `prefix*`, `*`; 0 where the domain is another. */
+function rankOf(domain: string, host: string): number {
+  if (domain === host) return 3000
+  if (domain === '*') return 1
+  if (domain.startsWith('*') && host.endsWith(domain.slice(1))) return 2000 + domain.length
+  return domain.endsWith('*') && host.startsWith(domain.slice(0, -1)) ? 1000 + domain.length : 0
+}
 
 /** Members of a RouteMatch that say what is looked at here; any other one may match or not. */
 const understood = new Set(['path', 'prefix', 'path_separated_prefix', 'safe_regex', 'case_sensitive', 'headers'])
 
-function matches(match: Setting, { method, path }: Sample): Answer {
-  const byPath = pathMatches(match, path)
-  if (byPath === 'no') return 'no'
-  let answer: Answer = byPath
-  for (const header of match.at('headers').items) {
-    const one = headerMatches(header, method)
-    if (one === 'no') return 'no'
-    if (one === 'maybe') answer = 'maybe'
-  }
+function matcher(match: Setting): Matcher {
+  const byPath = pathMatcher(match)
+  const headers = match.at('headers').items.map(methodMatcher)
   const more = match.members.some(([name]) => !understood.has(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)))
-  return more ? 'maybe' : answer
+  return ({ method, path }) => {
+    const first = byPath(path)
+    if (first === 'no') return 'no'
+    const answers = headers.map((one) => one(method))
+    if (answers.includes('no')) return 'no'
+    return more || answers.includes('maybe') ? 'maybe' : first
+  }
 }
 
-function pathMatches(match: Setting, path: string): Answer {
+type TextMatcher = (text: string) => Answer
+const sure = (yes: boolean): Answer => (yes ? 'yes' : 'no')
+
+function pathMatcher(match: Setting): TextMatcher {
   const folded = match.at('case_sensitive').boolean === false
   const fold = (text: string): string => (folded ? text.toLowerCase() : text)
-  const asked = fold(path)
   const of = (name: string): string | undefined => {
     const { text } = match.at(name)
     return text === undefined ? undefined : fold(text)
   }
-  const sure = (yes: boolean): Answer => (yes ? 'yes' : 'no')
-  const exact = of('path')
-  if (exact !== undefined) return sure(asked === exact)
-  const prefix = of('prefix')
-  if (prefix !== undefined) return sure(asked.startsWith(prefix))
-  const separated = of('path_separated_prefix')
-  if (separated !== undefined) return sure(asked === separated || asked.startsWith(`${separated}/`))
-  return regexMatches(match.at('safe_regex', 'regex').text, path)
+  const [exact, prefix, separated] = [of('path'), of('prefix'), of('path_separated_prefix')]
+  if (exact !== undefined) return (path) => sure(fold(path) === exact)
+  if (prefix !== undefined) return (path) => sure(fold(path).startsWith(prefix))
+  if (separated !== undefined) return (path) => sure(fold(path) === separated || fold(path).startsWith(`${separated}/`))
+  return regexMatcher(match.at('safe_regex', 'regex').text)
 }
 
 /** The whole text, as Envoy matches. What JavaScript cannot read of RE2's syntax may match. */
-function regexMatches(regex: string | undefined, text: string): Answer {
-  if (regex === undefined) return 'maybe'
+function regexMatcher(regex: string | undefined): TextMatcher {
+  if (regex === undefined) return () => 'maybe'
   try {
-    return new RegExp(`^(?:${regex})$`).test(text) ? 'yes' : 'no'
+    const whole = new RegExp(`^(?:${regex})$`)
+    return (text) => sure(whole.test(text))
   } catch {
-    return 'maybe'
+    return () => 'maybe'
   }
 }
 
 /** Of headers the method alone is known. */
-function headerMatches(header: Setting, method: string): Answer {
-  if (header.at('name').text !== ':method') return 'maybe'
+function methodMatcher(header: Setting): TextMatcher {
+  if (header.at('name').text !== ':method') return () => 'maybe'
   const exact = header.at('string_match', 'exact').text ?? header.at('exact_match').text
   const regex = header.at('string_match', 'safe_regex', 'regex').text ?? header.at('safe_regex_match', 'regex').text
-  const answer = exact === undefined ? regexMatches(regex, method) : exact === method ? 'yes' : 'no'
-  if (answer === 'maybe' || !header.at('invert_match').on) return answer
-  return answer === 'yes' ? 'no' : 'yes'
+  const plain: TextMatcher = exact === undefined ? regexMatcher(regex) : (method) => sure(method === exact)
+  if (!header.at('invert_match').on) return plain
+  return (method) => ({ yes: 'no', no: 'yes', maybe: 'maybe' })[plain(method)] as Answer
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import type { PolicyRoute } from '../../../src/config/envoy/policy-routes.ts'
 import { readDocuments } from '../../../src/config/envoy/read-documents.ts'
-import { routesTaken, samplesOfEntry, samplesOfPolicy } from '../../../src/config/envoy/route-samples.ts'
-import { entriesOf, routesOf } from '../../../src/config/envoy/routes.ts'
+import { samplesOfEntry, samplesOfPolicy, takingOf } from '../../../src/config/envoy/route-samples.ts'
+import { entriesOf } from '../../../src/config/envoy/routes.ts'
 import type { Setting } from '../../../src/config/envoy/setting.ts'
 import { parseTemplate } from '../../../src/core/path-template.ts'
 
@@ -34,9 +34,8 @@ virtual_hosts:
       - { name: odd, match: { safe_regex: { regex: "(?i)/odd" } } }
       - { name: rest, match: { prefix: / } }
 `)
-const routes = routesOf(config)
-const taken = (method: string, host: string, path: string): string[] =>
-  routesTaken({ method, host, path }, config, routes).map(({ name }) => name.route)
+const taking = takingOf(config)
+const taken = (method: string, host: string, path: string): string[] => taking.taken({ method, host, path }).map(({ name }) => name.route)
 
 const policyRoute = (path: string, more: Partial<PolicyRoute> = {}): PolicyRoute => {
   const segments = parseTemplate(path)
