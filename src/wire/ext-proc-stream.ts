@@ -59,6 +59,13 @@ export function followStream({ processor, budgetMs, send, onFault }: StreamNeeds
     lose(detail)
     send(answered(refusal(why)), true)
   }
+  const safely = (act: () => void): void => {
+    try {
+      act()
+    } catch {
+      refuse('internal', 'what the processor decided cannot be said to Envoy')
+    }
+  }
   const take = (message: ProcessingRequestMessage) => {
     if (ended) return
     if (message.observability_mode) return refuse('internal', 'ext_proc has observability_mode: true, so that no answer is heeded')
@@ -85,7 +92,7 @@ export function followStream({ processor, budgetMs, send, onFault }: StreamNeeds
     within(
       budgetMs,
       () => processor.request(asked),
-      requestStep,
+      (step) => safely(() => requestStep(step)),
       failed,
       () => refuse('overloaded', 'a request was not judged in time'),
     )
@@ -127,7 +134,7 @@ export function followStream({ processor, budgetMs, send, onFault }: StreamNeeds
       if (step.kind === 'body') {
         if (ended) response.lost('the stream ended before the body came')
         else wantBody(response, at)
-      } else if (!ended) responseStep(step, at)
+      } else if (!ended) safely(() => responseStep(step, at))
     }
     within(
       budgetMs,

@@ -61,7 +61,7 @@ describe('warnings of a policy file', () => {
       const { warnings } = await load(await policyFiles({ 'postern.yaml': text(address, owner) }))
       return warnings.filter(({ path }) => path.startsWith('listen.ext_proc')).map(({ path }) => path)
     }
-    const capture = 'methods: [POST], owner: { capture: { resource: sandbox, id: response.location } }'
+    const capture = 'methods: [POST], owner: { capture: { resource: sandbox, id: [response.location] } }'
     assert.deepEqual(await toldOf('unix:/run/postern/ext-proc.sock', 'binding: none'), ['listen.ext_proc'])
     assert.deepEqual(await toldOf('unix:/run/postern/ext-proc.sock', capture), [])
     assert.deepEqual(await toldOf('127.0.0.1:9194', capture), ['listen.ext_proc.address'])

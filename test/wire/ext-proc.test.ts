@@ -319,13 +319,28 @@ describe('the ext_proc server', () => {
     ])
   })
 
-  it('ends a stream with an error where an answer cannot be written', async () => {
-    onRequest = () => ({ kind: 'answer', answer: { ...conflict, details: 7n as never } })
-    const { call, end } = stream(await start())
+  it('fails closed where what the processor decided cannot be written', async () => {
+    const to = await start()
+    const broken = (over: object) => ({ kind: 'answer', answer: { ...conflict, ...over } }) as RequestStep
+    onRequest = () => broken({ body: undefined })
+    assert.equal(immediate(await stream(to).say(requestHeaders)), 500)
+    onRequest = () => follow
+    onHeaders = () => broken({ body: undefined }) as never
+    const second = stream(to)
+    await second.say(requestHeaders)
+    assert.equal(immediate(await second.say(responseHeaders())), 500)
+    const unprintable = {
+      toString: () => {
+        throw new Error('a defect')
+      },
+    }
+    onRequest = () => broken({ details: unprintable })
+    const { call, end } = stream(to)
     call.write(requestHeaders)
     const error = await end()
     assert(error !== 'ok')
-    assert.deepEqual([error.code, faults], [status.INTERNAL, ['an answer to ext_proc cannot be written']])
+    assert.equal(error.code, status.INTERNAL)
+    assert.equal(faults.length, 3)
   })
 
   describe('a processor that takes longer than it may', () => {
