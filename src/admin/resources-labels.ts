@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { JsonObject } from '../core/json.ts'
 import { annotationOf, type Labels, labelRevision, marks, ownerLabels, ownerLabelValue, ownerOf, partsOf } from '../core/ownership.ts'
-import { percentDecode } from '../core/percent.ts'
+import { parseSharedWith } from '../core/shared-with.ts'
 import type { LabelRules } from './ports.ts'
 
 // A lone surrogate has no UTF-8 of its own: two such texts would have one hash.
@@ -39,13 +39,16 @@ const legalValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/
 const hashed = /^sha256-[a-z2-7]{52}$/
 const printable = /^\P{C}*$/u
 
-/** One of those that a resource is shared with: a subject, `role:NAME` or `group:NAME`, percent-encoded, and how. */
-const sharer = /^[!-$&-+\--:<-~%]+(?:;(?:read|write))?$/
+/** Whether an element of a list of shares is one: what none of them is, shares nothing, and whoever wrote it would not know. */
+function isShare(element: string): boolean {
+  const { subjects, roles, groups } = parseSharedWith(element)
+  return subjects.size + roles.size + groups.size === 1
+}
 
 /** What was expected of a label's value; undefined where it may stand. */
 function valueFault(rules: LabelRules, name: string, value: string): string | undefined {
   if (name === rules.shared) {
-    if (value === '' || value.split(',').every((each) => sharer.test(each) && percentDecode(each) !== undefined)) return undefined
+    if (value === '' || value.split(',').every(isShare)) return undefined
     return `${name}: expected subjects, role:NAME and group:NAME, joined with commas, each percent-encoded, with ";write" where it may write`
   }
   if (name === rules.tenant)
@@ -53,19 +56,22 @@ function valueFault(rules: LabelRules, name: string, value: string): string | un
       ? undefined
       : `${name}: expected at most 1024 characters, none of them a control character`
   if (name === rules.endpoint?.label) {
-    const [, host = '', port = ''] = /^\[?([0-9A-Fa-f.:]+?)\]?:([0-9]{1,5})$/.exec(value) ?? []
+    const [, host = '', port = ''] = /^\[?([0-9A-Fa-f.:]+?)\]?:([1-9][0-9]{0,4})$/.exec(value) ?? []
     const bracketed = value.startsWith('[') === (isIP(host) === 6)
-    if (isIP(host) !== 0 && bracketed && Number(port) > 0 && Number(port) < 65_536 && rules.endpoint.allows(host)) return undefined
+    if (isIP(host) !== 0 && bracketed && Number(port) < 65_536 && rules.endpoint.allows(host)) return undefined
     return `${name}: expected ip:port, with an address in ownership.endpoint.networks`
   }
   return legalValue.test(value) ? undefined : `${name}: expected a label value, at most 63 letters, digits, "-", "_" and "."`
 }
 
-/** Members of a record for a label that is given; the owner label may hold a subject that is no label value. */
+/** Members of a record for a label that is given; that of the owner or the tenant may hold text that is no label value. */
 export function labelMembers(rules: LabelRules, name: string, value: string): [name: string, value: string][] | string {
-  if (name !== rules.owner) return valueFault(rules, name, value) ?? [[name, value]]
-  if (value.length > 1024) return `${name}: expected a subject of at most 1024 characters`
-  // A subject that is no label value stands there as its hash, so that it is found again.
+  if (name !== rules.owner) {
+    const fault = valueFault(rules, name, value)
+    if (fault !== undefined) return fault
+    if (name !== rules.tenant) return [[name, value]]
+  } else if (value.length > 1024) return `${name}: expected a subject of at most 1024 characters`
+  // What is no label value stands there as its hash: so checks look for it.
   return value === '' || hashed.test(value) ? [[name, value]] : ownerLabels(name, value)
 }
 

@@ -4,7 +4,7 @@ import { perObject } from '../core/per-object.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Soon } from '../core/ports.ts'
 import type { ProcessedRequest, Processor, RequestStep } from '../core/processing.ts'
-import type { Route } from '../core/route.ts'
+import { isProcessed, type Route } from '../core/route.ts'
 import { beginCapture } from './capture.ts'
 import { beginList } from './filter.ts'
 import { type Asked, type ProcessingReason, processingAnswer } from './processor-answers.ts'
@@ -80,7 +80,3 @@ export function createProcessor(needs: ProcessorNeeds): Processor {
     return { kind: 'answer', answer: processingAnswer('internal', asked) }
   }
 }
-
-/** Whether ext_proc has anything to do on a route. */
-const isProcessed = ({ capture, owner, list }: Route): boolean =>
-  capture !== undefined || owner?.removes === true || list?.filter !== undefined

@@ -92,7 +92,7 @@ export function createKindSync(needs: KindNeeds): KindSync {
   const note = async (): Promise<void> => {
     // While removals are held, the next start has to look again.
     if (held > 0) return
-    if (!mayWrite()) throw new NotLeading()
+    if (!mayWrite()) throw new NotLeading('leadership was lost')
     notedAt = performance.now()
     await position.write(versions)
   }
@@ -100,7 +100,7 @@ export function createKindSync(needs: KindNeeds): KindSync {
   const list = async (reason: ListReason, signal: AbortSignal): Promise<number> => {
     metrics.list(kind, reason)
     const before = mirror.size()
-    if (!mayWrite()) throw new NotLeading()
+    if (!mayWrite()) throw new NotLeading('leadership was lost')
     await position.write(undefined)
     told.listBegins()
     const at = performance.now()

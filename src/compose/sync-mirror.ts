@@ -86,7 +86,7 @@ export function createMirror({ labels, kind, rules, mayWrite, onChange, onLeftOu
   const conflicts = new Map<string, KubernetesObject>()
 
   const lead = (): void => {
-    if (!mayWrite()) throw new NotLeading()
+    if (!mayWrite()) throw new NotLeading('leadership was lost')
   }
   const read = async (id: string): Promise<Labels | undefined> => (await labels.read(kind, id))?.labels
 

@@ -70,7 +70,8 @@ export function wantedOf(object: KubernetesObject, rules: RecordRules): Wanted |
   if (!defaultIdPattern.test(id)) return 'illegal_id'
   if (object.labels.size > mostLabels) return 'too_many_labels'
   const left: LeftOut[] = []
-  const record = new Map(object.labels)
+  // A colon is in no label's name: it would pass for a mark or an annotation of ours.
+  const record = new Map([...object.labels].filter(([name]) => !name.includes(':')))
   const take = (label: string, value: (text: string) => Iterable<readonly [string, string]>): void => {
     // The annotation holds what is no legal label value, so it wins.
     const text = object.annotations.get(label) ?? object.labels.get(label)

@@ -16,7 +16,6 @@ import { type Draft, parseDraft, settingsOf, wholeSchema } from './draft.ts'
 import { type Fault, type Path, pathText, type Report, sortFaults } from './faults.ts'
 import { absoluteFiles, pemFiles } from './files.ts'
 import { warnOfUnsafe } from './lint.ts'
-import { reportNotYet } from './not-yet.ts'
 import { applyOverrides, type Overrides } from './overrides.ts'
 import { fillRealm } from './realm.ts'
 import { realmExpected, realmName, type Settings } from './schema.ts'
@@ -74,7 +73,6 @@ export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
 
   const overrides = applyOverrides(wholeSchema, data, options.env, await referenced(data, turns), report)
   sources.overriddenBy(overrides.applied)
-  await reportNotYet(data, turns, report)
   await checkReferences(data, turns, report)
   const revision = revisionOf(sources, overrides, options)
   const warnings: Fault[] = []

@@ -5,7 +5,7 @@ import { percentEncode, percentEncodeList } from './percent.ts'
 import type { Policy } from './policy.ts'
 import type { Principal } from './principal.ts'
 import { type DenyReason, denyReasons } from './reasons.ts'
-import type { Route } from './route.ts'
+import { isProcessed, type Route } from './route.ts'
 
 export type MetadataValue = string | number | boolean
 export type MetadataGroup = Readonly<Record<string, MetadataValue>>
@@ -74,10 +74,6 @@ export const principalTexts = perObject(({ subject, issuer, roles }: Principal) 
   issuer: percentEncode(issuer),
   roles: percentEncodeList(roles),
 }))
-
-/** Whether ext_proc looks at the route's requests, and has to know who asks. */
-const isProcessed = ({ capture, list, owner }: Route): boolean =>
-  capture !== undefined || owner?.removes === true || list?.filter !== undefined
 
 /** Bytes of all groups together. Metadata is part of every answer and of what Envoy hands to ext_proc. */
 const maxGroupBytes = 4096

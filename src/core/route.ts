@@ -137,6 +137,10 @@ export interface Route {
   readonly encodedSlash: boolean
 }
 
+/** Whether ext_proc looks at the route's requests, and has to know who asks. */
+export const isProcessed = ({ capture, list, owner }: Pick<Route, 'capture' | 'list' | 'owner'>): boolean =>
+  capture !== undefined || owner?.removes === true || list?.filter !== undefined
+
 /** A claim that is handed on, and the header for it. */
 export interface ClaimHeader {
   readonly claim: string

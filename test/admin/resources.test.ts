@@ -151,7 +151,7 @@ describe('owner API', () => {
       for (const labels of [
         { [shared]: '' },
         { [shared]: 'bob' },
-        { [shared]: 'bob;write,role:auditor,group:red%20team;read,sha256-abc,u:x' },
+        { [shared]: 'bob;write,role:auditor,group:red%20team;write,sha256-abc,u:x' },
         { 'agentcube.io/tenant': 'Acme GmbH & Co' },
         { 'agentcube.io/endpoint': '10.1.2.3:8080' },
         { 'agentcube.io/endpoint': '[fd00::1]:8080' },
@@ -163,16 +163,33 @@ describe('owner API', () => {
         { [shared]: 'b ob' },
         { [shared]: '%zz' },
         { [shared]: ';write' },
+        // Nobody would read these as a share.
+        { [shared]: 'bob;read' },
+        { [shared]: 'bob,role:' },
+        { [shared]: 'group:;write' },
         { 'agentcube.io/tenant': 'a\nb' },
         { 'agentcube.io/endpoint': '192.168.0.1:80' },
         { 'agentcube.io/endpoint': '10.1.2.3' },
         { 'agentcube.io/endpoint': '10.1.2.3:0' },
+        { 'agentcube.io/endpoint': '10.1.2.3:080' },
         { 'agentcube.io/endpoint': '10.1.2.3:70000' },
         { 'agentcube.io/endpoint': 'fd00::1:80' },
         { 'agentcube.io/endpoint': '[10.1.2.3]:80' },
         { 'agentcube.io/endpoint': '10.evil.example:80' },
       ])
         refused(await put(labels), 400, 'bad_label')
+    })
+
+    it('writes a tenant as checks look for it', async () => {
+      const tenant = 'agentcube.io/tenant'
+      const put = async (value: string) => (await ask('/v1/resources/sandbox/tenants/labels', 'PUT', { labels: { [tenant]: value } })).status
+      assert.equal(await put('Acme GmbH & Co'), 200)
+      const hash = ownerLabelValue('Acme GmbH & Co')
+      assert.deepEqual(await read('tenants'), { [tenant]: hash, [`annotation:${tenant}`]: 'Acme GmbH & Co' })
+      for (const plain of ['t1', hash, '']) {
+        assert.equal(await put(plain), 200)
+        assert.deepEqual(await read('tenants'), { [tenant]: plain })
+      }
     })
   })
 

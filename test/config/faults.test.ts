@@ -35,16 +35,9 @@ describe('faults of a policy file', () => {
     assert.equal(expected(join(folder, 'ten-ways.yaml')).length, 10)
   })
 
-  it('refuses by name, and only that, what is not built yet in the file with every setting', async () => {
+  it('finds none in the file with every setting', async () => {
     const result = await readPolicy({ file: join(fixtures, 'every-setting.yaml'), env: {}, secrets: 'warn' })
-    assert.ok(!result.ok)
-    for (const fault of result.faults) assert.match(fault.message, /^".*" is not supported yet: /)
-    assert.deepEqual(
-      result.faults.map((fault) => fault.path),
-      ['listen.ext_proc'],
-    )
-    const [extProc] = result.faults
-    assert.deepEqual([extProc?.line, extProc?.column], [11, 3])
+    assert.ok(result.ok, JSON.stringify(result))
   })
 
   describe('files that are none', () => {

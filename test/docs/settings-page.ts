@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { notYet } from '../../src/config/not-yet.ts'
 import { policySchema } from '../../src/config/schema.ts'
 
 /** As much of JSON Schema as the policy's has. */
@@ -79,30 +78,13 @@ function typeOf(node: Node): string {
   return node.type ?? 'any'
 }
 
-/** What `src/config/not-yet.ts` refuses at a path: everything, or some values. */
-function refusedAt(path: string): string | undefined {
-  const steps = path.replaceAll('[]', '.*').split('.')
-  const rows = notYet.filter(({ setting }) => setting.length === steps.length && setting.every((step, i) => step === steps[i]))
-  if (rows.length === 0) return undefined
-  if (rows.some(({ when }) => when === undefined)) return 'not supported yet'
-  const candidates = ['lean', 'error_response', 'strict', 'mtls', 'dpop', 'EdDSA', 'RS256', 'auto', true, 2]
-  const values = candidates.filter((value) => rows.some(({ when }) => when?.(value)))
-  if (values.length === 0) return undefined
-  return `${values.map((value) => (value === 2 ? 'more than `1`' : code(value))).join(', ')} not supported yet`
-}
-
 /** One row a setting, and those below it. */
 function rowsOf(path: string, node: Node, required: boolean): string[] {
   const alternatives = [...(node.anyOf ?? []), ...(node.oneOf ?? [])]
-  const refused = node.const === undefined ? refusedAt(path) : undefined
-  const text = [more[path] ?? node.description ?? '', refused ? `**${refused}**` : ''].filter((part) => part !== '').join('; ')
+  const text = more[path] ?? node.description ?? ''
   const byDefault = node.default === undefined || JSON.stringify(node.default) === '{}' ? (required ? 'required' : '–') : code(node.default)
   const row = `| \`${path}\` | ${typeOf(node)} | ${byDefault} | ${text.replaceAll('|', '\\|').replaceAll(/</g, '&lt;')} |`
-  if (/^listen\.(?:admin|issuer)\.tls$/.test(path)) return [`| \`${path}\` | object | – | as \`listen.check.tls\` |`]
-  if (refusedAt(path) === 'not supported yet') {
-    const names = [...new Set(leaves(node))].map(code).join(' ')
-    return [names === '' ? row : row.replace(/ \|$/, `; holds ${names} |`)]
-  }
+  if (/^listen\.(?:ext_proc|admin|issuer)\.tls$/.test(path)) return [`| \`${path}\` | object | – | as \`listen.check.tls\` |`]
   const below = [node, ...alternatives, ...(node.items ? [node.items, ...(node.items.anyOf ?? [])] : [])]
   const list = node.items && (node.items.properties || node.items.anyOf) ? '[]' : ''
   const members = below.flatMap((one) =>
@@ -116,11 +98,6 @@ function rowsOf(path: string, node: Node, required: boolean): string[] {
   return [...(holder ? [] : [row]), ...members, ...named]
 }
 
-const leaves = (node: Node): string[] =>
-  [node, ...(node.items ? [node.items] : [])].flatMap((one) =>
-    Object.entries(one.properties ?? {}).flatMap(([name, child]) => [name, ...leaves(child)]),
-  )
-
 const head = ['| setting | type | default | what it says |', '| --- | --- | --- | --- |']
 
 function validators(node: Node): string[] {
@@ -131,17 +108,6 @@ function validators(node: Node): string[] {
     const rows = members.flatMap(([name, child]) => rowsOf(`identity[].${name}`, child, kind.required?.includes(name) ?? false))
     return [`\n### identity: ${type}\n`, ...head, ...rows]
   })
-}
-
-/** Every row of `src/config/not-yet.ts`, in words. */
-function notThereYet(): string[] {
-  const rows = notYet.map(({ setting, shown, when, instead }) => {
-    const path = code(setting.join('.').replaceAll('.*', '[]'))
-    const values =
-      shown && when ? ` with ${(refusedAt(setting.join('.').replaceAll('.*', '[]')) ?? '').replace(' not supported yet', '')}` : ''
-    return `* ${path}${values}: ${instead ?? 'leave it out'}`
-  })
-  return ['## What is not there yet\n', 'Refused by name when the file is read, with what to write instead:\n', ...new Set(rows), '']
 }
 
 /** The tables of the page, from the schema. */
@@ -159,7 +125,7 @@ function settingsTables(): string {
       else out.push(`\n## ${name}\n`, ...head, ...rows)
     }
   }
-  return `${[...notThereYet(), '## One value each\n', ...head, ...single, ...out].join('\n')}\n`
+  return `${['## One value each\n', ...head, ...single, ...out].join('\n')}\n`
 }
 
 /** The page with these tables in it. */

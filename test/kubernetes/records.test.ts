@@ -87,6 +87,7 @@ describe('the record of an object', () => {
       annotations: { [tenant]: 'Tenant B' },
       record: { [tenant]: ownerLabelValue('Tenant B'), [`annotation:${tenant}`]: 'Tenant B' },
     },
+    { what: 'has no label that would pass for a mark', labels: { 'mark:orphan': 'x', 'annotation:a': 'x' }, record: {} },
     { what: 'has no other annotations', annotations: { note: 'x' }, record: {} },
   ]
   for (const { what, labels, annotations, rules: by, record } of cases)

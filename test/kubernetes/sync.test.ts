@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ownerLabelValue } from '../../src/core/ownership.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
@@ -235,6 +236,80 @@ describe('labels of a real Kubernetes API server', function () {
     await ownerIs('after-cut', 'alice')
     assert.equal(await labels('half'), undefined)
     assert.equal(proxy.lists().length <= 1, true)
+    await running.stop()
+  })
+
+  it('are those of several namespaces, each watched from where it was', async () => {
+    for (const name of ['left', 'right', 'other']) {
+      await rig.namespace(name)
+      await rig.sandbox.create(name, 'same', { labels: { [owner]: `of-${name}` } })
+    }
+    const both = ['--namespace', 'left', '--namespace', 'right', '--id', 'namespace.name', '--cluster', 'two']
+    const first = recorded(...both)
+    await ownerIs('left.same', 'of-left')
+    await ownerIs('right.same', 'of-right')
+    await first.log('in step with the cluster')
+    await first.stop()
+    assert.equal(await labels('other.same'), undefined)
+    await rig.sandbox.remove('left', 'same')
+    await rig.sandbox.change('right', 'same', { labels: { [owner]: 'bob' } })
+    const second = recorded(...both)
+    await ownerIs('left.same', undefined)
+    await ownerIs('right.same', 'bob')
+    assert.deepEqual(proxy.lists(), [])
+    // One of them has to be listed anew: so has the other, and nothing of it goes.
+    let told = 0
+    proxy.instead = ({ path, query }, response) =>
+      query.has('watch') && path.includes('/left/') && told++ === 0 && answerStatus(response, 410, 'Expired', 'too old')
+    proxy.cut()
+    await until('two lists', () => proxy.lists().length === 2)
+    await rig.sandbox.create('left', 'again', { labels: { [owner]: 'alice' } })
+    await ownerIs('left.again', 'alice')
+    await ownerIs('right.same', 'bob')
+    await second.stop()
+  })
+
+  it('are those of the cluster after kills at any moment', async () => {
+    await rig.namespace('chaos')
+    const args = ['--namespace', 'chaos', '--cluster', 'chaos']
+    const owners = new Map<string, string>()
+    let running = sync(...args)
+    let kills = 0
+    const working = (async () => {
+      for (let i = 0; i < 400; i++) {
+        const id = `c-${Math.floor(Math.random() * 40)}`
+        const subject = `user-${i}`
+        const now = { labels: { [owner]: subject } }
+        if (!owners.has(id)) await rig.sandbox.create('chaos', id, now)
+        else if (Math.random() < 0.3) {
+          await rig.sandbox.remove('chaos', id)
+          owners.delete(id)
+          continue
+        } else await rig.sandbox.change('chaos', id, now)
+        owners.set(id, subject)
+        await sleep(15)
+      }
+    })()
+    let over = false
+    void working.finally(() => {
+      over = true
+    })
+    while (!over) {
+      await sleep(400 + Math.random() * 1200)
+      await running.kill()
+      kills++
+      running = sync(...args)
+    }
+    await working
+    assert.ok(kills >= 3, `${kills} kills`)
+    await until('records as the cluster has them', async () => {
+      for (let i = 0; i < 40; i++) {
+        const subject = owners.get(`c-${i}`)
+        const found = (await labels(`c-${i}`))?.[owner]
+        if (found !== (subject === undefined ? undefined : ownerLabelValue(`kc:${subject}`))) return false
+      }
+      return true
+    })
     await running.stop()
   })
 

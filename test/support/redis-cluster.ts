@@ -95,6 +95,16 @@ export async function startCluster({
     for (let i = 3; i < 3 * (1 + replicas); i++) await client(nodes[i]!).call('CLUSTER', 'REPLICATE', await idOf(nodes[i % 3]!))
     for (let i = 3; i < 3 * (1 + replicas); i++)
       await until('the replica', async () => (await client(nodes[i]!).info('replication')).includes('master_link_status:up'), 10_000)
+    for (const [i, [from, to]] of replicas > 0 ? shares.entries() : []) {
+      let key = 0
+      while (slotOf(`warm-${key}`) < from || slotOf(`warm-${key}`) > to) key += 1
+      await until('the replica to have a write', async () => {
+        await client(nodes[i]!)
+          .set(`warm-${key}`, '1')
+          .catch(() => {})
+        return (await client(nodes[i]!).wait(replicas, 100)) === replicas
+      })
+    }
     // What a node says of its replica reaches the others a little later, and a failover needs it.
     await until('all to know the replicas', async () => {
       for (const node of nodes)

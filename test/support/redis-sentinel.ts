@@ -68,6 +68,11 @@ export async function startSentinels({ flags = [], lines = [], prepare, tls }: S
     await prepare?.(replica.client())
     const watching = replica.client()
     await until('the replica', async () => (await watching.info('replication')).includes('master_link_status:up'), 10_000)
+    const writing = started.client()
+    await until('the replica to have a write', async () => {
+      await writing.set('warm', '1').catch(() => {})
+      return (await writing.wait(1, 100)) === 1
+    })
     const sentinels: RunningSentinel[] = []
     for (let i = 0; i < 3; i++) {
       const sentinel = await startSentinel(
