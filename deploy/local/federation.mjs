@@ -14,10 +14,17 @@ export async function ensureFederation(node) {
   const spire = await ensureSpire()
   if ('server' in spire) env.POSTERN_TEST_SPIRE = dirname(spire.server)
   else reasons.push(spire.reason)
-  const kubernetes = await ensureKubernetes(node)
-  if ('apiServer' in kubernetes) {
-    env.POSTERN_TEST_KUBERNETES = kubernetes.apiServer
-    env.POSTERN_TEST_ETCD = kubernetes.etcd
-  } else reasons.push(kubernetes.reason)
-  return { env, reasons }
+  const kubernetes = await findKubernetes(node)
+  return { env: { ...env, ...kubernetes.env }, reasons: [...reasons, ...kubernetes.reasons] }
+}
+
+/**
+ * The API server alone.
+ * @param {string} node a Node that runs TypeScript
+ * @returns {Promise<{ env: Record<string, string>, reasons: string[] }>} as {@link ensureFederation}
+ */
+export async function findKubernetes(node) {
+  const found = await ensureKubernetes(node)
+  if (!('apiServer' in found)) return { env: {}, reasons: [found.reason] }
+  return { env: { POSTERN_TEST_KUBERNETES: found.apiServer, POSTERN_TEST_ETCD: found.etcd }, reasons: [] }
 }

@@ -2,8 +2,8 @@
  * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
  *
  *   npm test                          everything
- *   npm test -- unit e2e              some groups: checks unit contract e2e clients federation attacks dex keycloak faults
- *                                     conformance floods
+ *   npm test -- unit e2e              some groups: checks unit contract e2e clients federation kubernetes attacks dex keycloak
+ *                                     faults conformance floods
  *   npm test -- test/core             only files whose path holds this
  *   npm test -- --grep 'no_route'     only tests whose title matches
  *
@@ -17,7 +17,7 @@ import { step } from './cache.mjs'
 import { CommandError, run, SetupError } from './command.mjs'
 import { ensureDex } from './dex.mjs'
 import { ensureEnvoy } from './envoy.mjs'
-import { ensureFederation } from './federation.mjs'
+import { ensureFederation, findKubernetes } from './federation.mjs'
 import { ensureH2spec } from './h2spec.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
 import { ensureNode } from './node.mjs'
@@ -30,18 +30,19 @@ import { runMocha, testFiles } from './suites.mjs'
 const minutes = 60_000
 /** Folders under test/ that need real servers, in the order in which they run … */
 const served = {
-  contract: 5 * minutes,
-  e2e: 15 * minutes,
+  contract: 6 * minutes,
+  e2e: 18 * minutes,
   clients: 3 * minutes,
   federation: 5 * minutes,
+  kubernetes: 8 * minutes,
   attacks: 5 * minutes,
   dex: 3 * minutes,
   keycloak: 6 * minutes,
-  faults: 20 * minutes,
+  faults: 25 * minutes,
 }
 /** … and those that press on the check listener alone; every other folder is `unit`. */
 const pressing = { conformance: 6 * minutes, floods: 4 * minutes }
-const groups = { checks: 0, unit: 12 * minutes, ...served, ...pressing }
+const groups = { checks: 0, unit: 15 * minutes, ...served, ...pressing }
 
 /** @typedef {keyof typeof groups} Group */
 
@@ -119,10 +120,11 @@ async function fetchServers(env) {
     if ('path' in dex) env.POSTERN_TEST_DEX = dex.path
     else process.stdout.write(`Without dex, whose tests are skipped: ${dex.reason}\n`)
   }
-  if (wanted.includes('federation')) {
-    const { env: found, reasons } = await ensureFederation(env.POSTERN_TEST_NODE ?? process.execPath)
+  if (wanted.includes('federation') || wanted.includes('kubernetes')) {
+    const ensure = wanted.includes('federation') ? ensureFederation : findKubernetes
+    const { env: found, reasons } = await ensure(env.POSTERN_TEST_NODE ?? process.execPath)
     Object.assign(env, found)
-    for (const reason of reasons) process.stdout.write(`Without a real issuer of workload tokens, whose tests are skipped: ${reason}\n`)
+    for (const reason of reasons) process.stdout.write(`Without a real server, whose tests are skipped: ${reason}\n`)
   }
   try {
     await run('docker', ['info'], { limit: 3_000 })

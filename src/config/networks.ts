@@ -1,7 +1,10 @@
 import { BlockList, isIP } from 'node:net'
 
+type Family = 'ipv4' | 'ipv6'
+type Special = readonly [address: string, prefix: number, family: Family, what: string]
+
 /** Addresses that lead back to this machine, or to one that is never meant; the narrowest first. */
-const special = [
+const plain: readonly Special[] = [
   // Where clouds hand out the credentials of a machine.
   ['169.254.169.254', 32, 'ipv4', 'cloud metadata'],
   ['fd00:ec2::254', 128, 'ipv6', 'cloud metadata'],
@@ -14,14 +17,22 @@ const special = [
   ['fe80::', 10, 'ipv6', 'link-local'],
   ['224.0.0.0', 4, 'ipv4', 'multicast'],
   ['ff00::', 8, 'ipv6', 'multicast'],
-  // The same IPv4 address in another spelling, and prefixes that translate into one (RFC 4291, RFC 6052, RFC 3056).
+  // The same IPv4 address in another spelling, and prefixes that translate into one (RFC 4291, RFC 6052, RFC 8215, RFC 4380, RFC 3056).
   ['::ffff:0:0', 96, 'ipv6', 'IPv4-mapped'],
   ['::', 96, 'ipv6', 'IPv4-compatible'],
   ['64:ff9b::', 96, 'ipv6', 'translated IPv4'],
+  ['64:ff9b:1::', 48, 'ipv6', 'translated IPv4'],
+  ['2001::', 32, 'ipv6', 'Teredo'],
   ['2002::', 16, 'ipv6', '6to4'],
-] as const
+]
 
-type Family = 'ipv4' | 'ipv6'
+/** What is special stays so where a block lets the spelling of IPv6 in: a socket connects to the IPv4 address. */
+const special: readonly Special[] = [
+  ...plain
+    .filter(([, , family]) => family === 'ipv4')
+    .map(([address, prefix, , what]): Special => [`::ffff:${address}`, 96 + prefix, 'ipv6', what]),
+  ...plain,
+]
 
 /** A CIDR block (RFC 4632, section 3.1; RFC 4291, section 2.3). */
 interface Network {
@@ -75,23 +86,18 @@ export const specialNetwork = ({ address, family, prefix }: Network): string | u
  * of IPv6, …) does only where a block says just that: `0.0.0.0/1` or `10.0.0.0/8` never lets one in.
  */
 export function networksAllow(networks: readonly Network[]): (address: string) => boolean {
-  const ordinary = new BlockList()
-  const within = new Map<BlockList, BlockList>()
-  for (const network of networks) {
-    const { address, prefix, family } = network
-    const found = specialOf(address, family, prefix)
-    let list = ordinary
-    if (found) {
-      list = within.get(found.list) ?? new BlockList()
-      within.set(found.list, list)
-    }
+  // By special block, or by family: a wide block of IPv6 would else let every IPv4 address in, which BlockList takes for a mapped one.
+  const within = new Map<BlockList | Family, BlockList>()
+  for (const { address, prefix, family } of networks) {
+    const kind = specialOf(address, family, prefix)?.list ?? family
+    const list = within.get(kind) ?? new BlockList()
+    within.set(kind, list)
     list.addSubnet(address, prefix, family)
   }
   return (address) => {
     const version = isIP(address)
     if (version === 0 || address.includes('%')) return false
     const family = version === 4 ? 'ipv4' : 'ipv6'
-    const found = specialOf(address, family, 128)
-    return (found ? within.get(found.list) : ordinary)?.check(address, family) ?? false
+    return within.get(specialOf(address, family, 128)?.list ?? family)?.check(address, family) ?? false
   }
 }

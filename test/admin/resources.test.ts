@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
-import { labelRevision } from '../../src/core/ownership.ts'
+import { labelRevision, ownerLabelValue } from '../../src/core/ownership.ts'
 import type { LabelStore } from '../../src/core/ports.ts'
 import { type Answer, type Ask, type Fixture, openFixture, sparingly } from './fixture.ts'
 
@@ -182,7 +182,8 @@ describe('owner API', () => {
 
     it('writes a tenant as checks look for it', async () => {
       const tenant = 'agentcube.io/tenant'
-      const put = async (value: string) => (await ask('/v1/resources/sandbox/tenants/labels', 'PUT', { labels: { [tenant]: value } })).status
+      const put = async (value: string) =>
+        (await ask('/v1/resources/sandbox/tenants/labels', 'PUT', { labels: { [tenant]: value } })).status
       assert.equal(await put('Acme GmbH & Co'), 200)
       const hash = ownerLabelValue('Acme GmbH & Co')
       assert.deepEqual(await read('tenants'), { [tenant]: hash, [`annotation:${tenant}`]: 'Acme GmbH & Co' })

@@ -98,11 +98,12 @@ export async function startCluster({
     for (const [i, [from, to]] of replicas > 0 ? shares.entries() : []) {
       let key = 0
       while (slotOf(`warm-${key}`) < from || slotOf(`warm-${key}`) > to) key += 1
+      // WAIT counts everybody where nothing was written before.
       await until('the replica to have a write', async () => {
-        await client(nodes[i]!)
+        const written = await client(nodes[i]!)
           .set(`warm-${key}`, '1')
-          .catch(() => {})
-        return (await client(nodes[i]!).wait(replicas, 100)) === replicas
+          .catch(() => undefined)
+        return written === 'OK' && (await client(nodes[i]!).wait(replicas, 100)) === replicas
       })
     }
     // What a node says of its replica reaches the others a little later, and a failover needs it.

@@ -69,9 +69,10 @@ export async function startSentinels({ flags = [], lines = [], prepare, tls }: S
     const watching = replica.client()
     await until('the replica', async () => (await watching.info('replication')).includes('master_link_status:up'), 10_000)
     const writing = started.client()
+    // WAIT counts everybody where nothing was written before.
     await until('the replica to have a write', async () => {
-      await writing.set('warm', '1').catch(() => {})
-      return (await writing.wait(1, 100)) === 1
+      const written = await writing.set('warm', '1').catch(() => undefined)
+      return written === 'OK' && (await writing.wait(1, 100)) === 1
     })
     const sentinels: RunningSentinel[] = []
     for (let i = 0; i < 3; i++) {
