@@ -224,6 +224,7 @@ function listFiles() {
     contract: list('contract'),
     e2e: list('e2e'),
     clients: list('clients'),
+    kubernetes: list('kubernetes'),
     federation: list('federation'),
     attacks: list('attacks'),
     dex: list('dex'),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { systemCode } from '../core/system-code.ts'
 import { openToRead, refusal, sameFile } from './sqlite-file.ts'
@@ -34,6 +34,11 @@ function sync(path: string): void {
 
 /** @throws {StateRefused} where a backup must not stand at `to` */
 function refusePlace(path: string, to: string, force: boolean): void {
+  const own = realpathSync(path)
+  const named = join(realpathSync(dirname(to)), basename(to))
+  // Whoever has the state file open has these open too, or will make them.
+  if (companions.some((end) => named === `${own}${end}`))
+    throw new StateRefused(`${to} belongs to the state file itself: name another file for the backup`)
   if (existsSync(to)) {
     const { dev, ino } = statSync(path)
     const there = statSync(to)

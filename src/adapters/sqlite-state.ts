@@ -69,6 +69,12 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
     }
   }
 
+  /** Labels are read without the feed too, which would have noticed: where the file is elsewhere, others write to another one. */
+  const readHere = <T>(statement: () => T): T => {
+    if (!isThere()) throw new Unavailable(`state file ${path}: ${elsewhere}`)
+    return read(statement)
+  }
+
   const feed = openSqliteFeed(database, realm, isThere, (now) => failing('read', now && `state file ${path}: ${now}`))
   const writeAll = async (asked: readonly Write[]): Promise<readonly boolean[]> => {
     try {
@@ -106,7 +112,7 @@ export async function openSqliteState(options: SqliteStateOptions): Promise<Stat
 
   return {
     kind: 'file',
-    labels: sqliteLabels({ database, realm, read, write, writeAll }),
+    labels: sqliteLabels({ database, realm, read: readHere, write, writeAll }),
     revocations: {
       list: renumbered((after = '0') => {
         const rows = read(() => listRevocations.all(realm, Number(after), Date.now() / 1000, pageSize))

@@ -33,16 +33,20 @@ export async function beginCapture(needs: ProcessorNeeds, making: Making): Promi
     at,
     ...(tenant === undefined ? {} : { tenant }),
   }
+  const refuse = (detail: string): RequestStep => {
+    needs.count.captured('unavailable')
+    needs.log.warn({ decision_id: checked.decisionId, detail }, 'a create is refused: its intent cannot be written')
+    return { kind: 'answer', answer: processingAnswer('owner_unavailable', asked) }
+  }
   try {
     const written = await needs.records.write('capture', { id: checked.decisionId, value, until: at + intentLife }, undefined)
-    if (written === undefined) throw new Unavailable('an intent of this decision is there already')
+    // One decision lets one create go on. The intent that is there is another stream's, and stays.
+    if (written === undefined) return refuse('an intent of this decision is there already')
   } catch (cause) {
     if (!(cause instanceof Unavailable)) throw cause
-    needs.count.captured('unavailable')
     // It may have been written all the same.
     needs.retries.add('intent', checked.decisionId, async () => void (await needs.records.remove('capture', checked.decisionId)))
-    needs.log.warn({ decision_id: checked.decisionId, detail: cause.message }, 'a create is refused: its intent cannot be written')
-    return { kind: 'answer', answer: processingAnswer('owner_unavailable', asked) }
+    return refuse(cause.message)
   }
   needs.following.add(checked.decisionId)
   const places = capture.endpoint ? [...capture.ids, capture.endpoint] : capture.ids

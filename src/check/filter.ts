@@ -94,7 +94,8 @@ function followList(needs: ProcessorNeeds, { caller, list, filter, policy, asked
   return {
     headers: (status, headers, ended) => {
       // Of what is no success, or has no body, nothing is anybody's.
-      if (status < 200 || status > 299 || status === 204) return { kind: 'pass' }
+      // A protocol that is switched to (101) could bring any list.
+      if (status > 299 || status === 204) return { kind: 'pass' }
       if (status !== 200) return unusable(`the upstream answered ${status}, expected 200`)
       if (ended) return asked.method === 'HEAD' ? { kind: 'pass' } : unusable('the upstream answered without a body')
       if (isEncoded(headers)) return unusable('the body has a content-encoding')

@@ -27,6 +27,8 @@ export interface Retries {
 }
 
 const slowest = 20
+/** Jobs that state does not take before the rest of a turn is left to the next. */
+const mostFailures = 8
 
 /** Runs jobs, one after the other, until each has succeeded once. */
 export function createRetries({ onFault, onDropped, most = 10_000, firstMs = 250 }: RetriesOptions): Retries {
@@ -38,6 +40,7 @@ export function createRetries({ onFault, onDropped, most = 10_000, firstMs = 250
   let closed = false
 
   const all = async (): Promise<void> => {
+    let failures = 0
     for (const [name, one] of [...jobs]) {
       try {
         await one.job()
@@ -45,12 +48,16 @@ export function createRetries({ onFault, onDropped, most = 10_000, firstMs = 250
         jobs.delete(name)
         counts[one.kind]--
       } catch (cause) {
-        if (cause instanceof Unavailable) {
-          // What comes after it would fail alike.
-          delayMs = Math.min(delayMs * 2, firstMs * slowest)
-          return
+        if (!(cause instanceof Unavailable)) {
+          onFault(cause)
+          continue
         }
-        onFault(cause)
+        // Another part of state may take the others: those that could not be had come last the next time.
+        if (jobs.get(name) === one) {
+          jobs.delete(name)
+          jobs.set(name, one)
+        }
+        if (++failures >= mostFailures) break
       }
     }
     delayMs = jobs.size === 0 ? firstMs : Math.min(delayMs * 2, firstMs * slowest)

@@ -1,12 +1,15 @@
 import { annotationOf, type Labels, marks } from './ownership.ts'
 
+/** What stands in the way; `unreadable` is a record that says nothing. */
+export type TakenBy = 'owner' | 'orphan' | 'deleting' | 'tenant' | 'unreadable'
+
 /** What becomes of a new resource's labels, given those that its id has already. */
 export type Claim =
   | { readonly kind: 'write'; readonly labels: Labels }
   /** It is the caller's already: a create that was sent again. */
   | { readonly kind: 'own' }
   /** Nobody may have it by making it: its owner is somebody else, or unsettled. */
-  | { readonly kind: 'taken'; readonly by: 'owner' | 'orphan' | 'deleting' | 'tenant' }
+  | { readonly kind: 'taken'; readonly by: TakenBy }
 
 /** Names of the labels that matter to a claim. */
 export interface ClaimRules {
@@ -14,7 +17,7 @@ export interface ClaimRules {
   readonly tenantLabel: string | undefined
 }
 
-const taken = (by: 'owner' | 'orphan' | 'deleting' | 'tenant'): Claim => ({ kind: 'taken', by })
+const taken = (by: TakenBy): Claim => ({ kind: 'taken', by })
 
 /**
  * Whether who made a resource may be written as its owner.
@@ -23,6 +26,8 @@ const taken = (by: 'owner' | 'orphan' | 'deleting' | 'tenant'): Claim => ({ kind
  */
 export function claimOf(seen: Labels | undefined, fresh: Labels, { ownerLabel, tenantLabel }: ClaimRules): Claim {
   if (seen === undefined) return { kind: 'write', labels: fresh }
+  // Something is there that nobody can read, such as a key of another type: it may be anybody's.
+  if (seen.size === 0) return taken('unreadable')
   if (seen.has(marks.orphan)) return taken('orphan')
   const owner = seen.get(ownerLabel)
   const mine = owner === fresh.get(ownerLabel)

@@ -56,7 +56,10 @@ function saidAt(place: ResponsePlace, headers: ResponseHeaders, body: JsonText |
 function single(headers: ResponseHeaders, name: string): Said {
   const values = headers.get(name)
   if (values === undefined || values.length === 0) return silent
-  return values.length === 1 ? said(values[0]!.trim()) : unclear(`${name} was sent more than once`)
+  if (values.length > 1) return unclear(`${name} was sent more than once`)
+  const value = values[0]!.trim()
+  // Which characters such bytes stand for, nobody says (RFC 9110, section 5.5): read otherwise they are another resource's id.
+  return /[^\t -~]/.test(value) ? unclear(`${name} holds bytes that are not ASCII`) : said(value)
 }
 
 /** The last segment, that is not empty, of the path of a URL (RFC 3986, section 4.1), absolute or relative, decoded once. */
@@ -72,6 +75,6 @@ function lastSegment(location: string): Said {
 /** Characters. A longer one is no id, whatever its pattern says. */
 const maxIdLength = 1024
 
-/** Whether a response may name a resource so. */
+/** Whether a response may name a resource so. In state, all lone surrogates are one character. */
 export const isId = (pattern: IdPattern, id: string): boolean =>
-  id !== '' && id !== '.' && id !== '..' && id.length <= maxIdLength && pattern.test(id)
+  id !== '' && id !== '.' && id !== '..' && id.length <= maxIdLength && id.isWellFormed() && pattern.test(id)

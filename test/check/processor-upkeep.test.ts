@@ -91,6 +91,23 @@ describe('what is owed to state', () => {
     await retries.close()
   })
 
+  it('does not wait for a part of state that cannot be had', async () => {
+    const { retries } = open({ firstMs: 60_000 })
+    const tried: string[] = []
+    for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'])
+      retries.add('orphan', key, async () => {
+        tried.push(key)
+        throw new Unavailable('its shard is down')
+      })
+    retries.add('orphan', 'works', async () => void tried.push('works'))
+    await retries.turn()
+    assert.deepEqual(tried.splice(0), ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'])
+    await retries.turn()
+    assert.deepEqual(tried.slice(0, 3), ['i', 'works', 'a'])
+    assert.equal(retries.owed().orphan, 9)
+    await retries.close()
+  })
+
   it('is bounded, each kind apart', async () => {
     const { retries, told } = open({ most: 2, firstMs: 60_000 })
     const job = async () => {}

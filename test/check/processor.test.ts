@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
 import type { JsonObject } from '../../src/core/json.ts'
+import { noLabels } from '../../src/core/ownership.ts'
 import type { ImmediateAnswer, RequestStep, ResponseStep } from '../../src/core/processing.ts'
 import {
   aReplica,
@@ -187,6 +188,29 @@ describe('ext_proc', () => {
     assert.ok(step.kind === 'follow')
     await step.response.headers(200, new Map(), false)
     assert.equal(textOf(await step.response.body(Buffer.from('["s1"]'))), '503 owner_unavailable')
+  })
+
+  it('lets one create go on for a decision: that of another stream keeps its intent', async () => {
+    const state = await memory()
+    const replica = aReplica(state)
+    const begin = () => replica.processor.request({ metadata: metadataOf('alice', 'header'), method: 'POST', path: '/' })
+    assert.equal((await begin()).kind, 'follow')
+    assert.equal(textOf(await begin()), '503 owner_unavailable')
+    await replica.needs.retries.turn()
+    assert.deepEqual(await intentsIn(state), ['d1'])
+    assert.deepEqual([...replica.needs.following], ['d1'])
+  })
+
+  it('gives nobody an id whose record cannot be read', async () => {
+    const state = await memory()
+    const replica = aReplica(state, {
+      // As a key of another type in Redis is read, and replaced.
+      labels: { read: async () => ({ labels: noLabels }), swap: async (_, __, seen) => seen?.size === 0 },
+    })
+    const step = await replica.processor.request({ metadata: metadataOf('alice', 'header'), method: 'POST', path: '/' })
+    assert.ok(step.kind === 'follow')
+    assert.equal(textOf(await step.response.headers(201, new Map([['x-id', ['s1']]]), true)), '409 takeover')
+    assert.deepEqual((await state.audit.tail(10)).map(eventText), ['takeover deny takeover sandbox:s1 by alice'])
   })
 
   it('takes an intent back that was written, though its client was told that it could not be', async () => {

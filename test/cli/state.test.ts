@@ -136,6 +136,9 @@ describe('postern state', () => {
     equal(readFileSync(folder.file('backup.db'), 'utf8'), 'mine')
     symlinkSync(path, folder.file('link.db'))
     for (const itself of [path, folder.file('link.db')]) await refused(/is the state file itself/, itself, '--force')
+    // Its companions are a part of it, by whichever way they are named, whether they are there or not.
+    for (const end of ['-wal', '-shm', '-journal']) await refused(/belongs to the state file itself/, `${path}${end}`, '--force')
+    await refused(/belongs to the state file itself/, `${path}-journal`)
     await refused(/is no file/, folder.path, '--force')
     await refused(/cannot be written \(ENOENT\)/, folder.file('none/backup.db'))
     writeFileSync(folder.file('open.db-wal'), '')
