@@ -19,6 +19,11 @@ export interface RedisFinder {
   readonly find: () => Soon<RedisServer>
   /** How that server is entered; secrets are read anew for each connection. */
   readonly options: (server: RedisServer) => RedisOptions
+  /**
+   * Asked once a session has its connections: rejects with {Unavailable} where by what is known since then the server is not the
+   * right one. One that was replaced and comes back with nothing may be reached by what was known before.
+   */
+  readonly confirm?: (server: RedisServer) => Promise<void>
   /** Asked with each beat: throws {Unavailable} where the server that was found is not the right one any more. */
   readonly prove?: (server: RedisServer) => void
   readonly close?: () => void

@@ -135,6 +135,7 @@ export function linkTo(finder: RedisFinder, options: RedisLinkEvents, id = '', k
       })
       await options.prepare?.(opened.data)
       await options.prove?.(opened.data)
+      await finder.confirm?.(found)
       finder.prove?.(found)
       if (early !== undefined) throw early.error
     } catch (error) {

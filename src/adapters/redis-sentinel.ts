@@ -24,6 +24,8 @@ interface Answer {
 /** One Sentinel, asked again and again over one connection. */
 interface Asked {
   readonly last: () => Answer | undefined
+  /** performance.now() milliseconds at which the last question began that has an answer, or none by now. */
+  readonly tried: () => number
   readonly fault: () => string
   readonly close: () => void
 }
@@ -33,6 +35,7 @@ function ask(name: string, options: () => RedisOptions, heard: () => void): Aske
   let redis: Redis | undefined
   let timer: NodeJS.Timeout | undefined
   let last: Answer | undefined
+  let tried = Number.NEGATIVE_INFINITY
   let fault = 'no answer yet'
   let closed = false
 
@@ -59,6 +62,7 @@ function ask(name: string, options: () => RedisOptions, heard: () => void): Aske
     fault = ''
   }
   const turn = async () => {
+    const begun = performance.now()
     try {
       await once()
     } catch (error) {
@@ -66,6 +70,7 @@ function ask(name: string, options: () => RedisOptions, heard: () => void): Aske
       drop()
     }
     if (closed) return drop()
+    tried = begun
     heard()
     timer = setTimeout(() => void turn(), pollMs)
     timer.unref()
@@ -73,6 +78,7 @@ function ask(name: string, options: () => RedisOptions, heard: () => void): Aske
   void turn()
   return {
     last: () => last,
+    tried: () => tried,
     fault: () => fault,
     close: () => {
       closed = true
@@ -142,32 +148,46 @@ export function sentinelFinder(place: SentinelPlace): RedisFinder {
     )
   }
 
+  const known = (): RedisServer => {
+    const found = primary()
+    if (found === undefined) throw unknown()
+    return found
+  }
+  const demand = (server: RedisServer): void => {
+    const now = known()
+    if (now.host !== server.host || now.port !== server.port)
+      throw new Unavailable(`the Sentinels say that it is at ${told(now)} now, and no more at ${told(server)}`)
+  }
+  /** Until that holds after one of the answers, or {@link findMs} have passed. */
+  const wait = async (holds: () => boolean): Promise<void> => {
+    const end = performance.now() + findMs
+    while (!closed && !holds()) {
+      const left = end - performance.now()
+      if (left <= 0) return
+      let timer: NodeJS.Timeout | undefined
+      await new Promise<void>((go) => {
+        waiting.push(go)
+        timer = setTimeout(go, left)
+      })
+      clearTimeout(timer)
+    }
+  }
+
   return {
     what: () => what,
     find: async () => {
       begin()
-      const end = performance.now() + findMs
-      for (;;) {
-        const found = primary()
-        // Those that answer later may know a newer one, which the next beat then demands.
-        if (found !== undefined) return found
-        const left = end - performance.now()
-        if (left <= 0 || closed) throw unknown()
-        let timer: NodeJS.Timeout | undefined
-        await new Promise<void>((go) => {
-          waiting.push(go)
-          timer = setTimeout(go, left)
-        })
-        clearTimeout(timer)
-      }
+      // Those that answer later may know a newer one, which `confirm` then demands.
+      await wait(() => primary() !== undefined)
+      return known()
+    },
+    confirm: async (server) => {
+      const connected = performance.now()
+      await wait(() => asked.every((one) => one.tried() >= connected))
+      demand(server)
     },
     options: (server) => entryOptions(place, server),
-    prove: (server) => {
-      const now = primary()
-      if (now === undefined) throw unknown()
-      if (now.host !== server.host || now.port !== server.port)
-        throw new Unavailable(`the Sentinels say that it is at ${told(now)} now, and no more at ${told(server)}`)
-    },
+    prove: demand,
     close: () => {
       closed = true
       for (const one of asked) one.close()

@@ -41,8 +41,8 @@ export interface RedisState extends State {
  * State that replicas share. Opens whether or not Redis is there (`fault` says why not), and recovers by itself.
  * Label changes are told of the resources that this handle has read; revocations, keys and API keys always.
  *
- * An ACL user needs, beside what redis-link.ts names: `~postern:<realm>:* +get +set +hgetall +hset +hmget +hdel +hvals +hlen +hexists +del +multi
- * +exec +eval +exists +xadd +xrange +xrevrange +xdel +xlen +xtrim +hget +hscan +scan +zadd +zrem +zrange`.
+ * In a cluster, labels are spread over its slots, and all else of the realm lies in one. Which rights an ACL user needs in each
+ * form is in docs/guides/redis.md.
  *
  * What is acknowledged is confirmed by as many replicas as `min-replicas-to-write` names; `+info +config|get +wait` let it know them.
  * @throws {StateRefused} for a place or realm that cannot be understood, and a Redis that would throw revocations away

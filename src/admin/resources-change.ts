@@ -16,13 +16,15 @@ const mostTold = 256
 /** Labels whose values the audit trail tells. */
 const mostLabelsTold = 16
 
-/** `If-Match` or `If-None-Match` (RFC 9110, section 13.1): entity tags, or any; undefined where it is none of that. */
-function tagsOf(header: string): readonly string[] | '*' | undefined {
+/**
+ * `If-Match` or `If-None-Match` (RFC 9110, section 13.1): entity tags, or any; undefined where it is none of that.
+ * @param strong as `If-Match` compares: a weak tag matches nothing
+ */
+function tagsOf(header: string, strong: boolean): readonly string[] | '*' | undefined {
   if (header.trim() === '*') return '*'
   // A revision without its quotes can mean nothing else.
   const tags = header.split(',').map((tag) => /^\s*(W\/)?(?:"([!#-~]*)"|([\w-]+))\s*$/.exec(tag))
-  // If-Match compares strongly: a weak tag matches nothing.
-  return tags.every((tag) => tag !== null) ? tags.map((tag) => (tag[1] ? 'weak' : (tag[2] ?? tag[3]!))) : undefined
+  return tags.every((tag) => tag !== null) ? tags.map((tag) => (tag[1] && strong ? 'weak' : (tag[2] ?? tag[3]!))) : undefined
 }
 
 /** What must hold of a record before it is changed. */
@@ -32,7 +34,7 @@ export type Precondition = (before: Labels | undefined) => boolean
 export function preconditionOf(c: AdminContext): Precondition | Response {
   const [match, none] = (['if-match', 'if-none-match'] as const).map((name) => {
     const header = c.req.header(name)
-    return header === undefined ? null : tagsOf(header)
+    return header === undefined ? null : tagsOf(header, name === 'if-match')
   })
   if (match === undefined || none === undefined)
     return problem(c, 400, 'bad_precondition', 'If-Match, If-None-Match: expected "*", or revisions in double quotes, such as "Xr…"')

@@ -3,7 +3,7 @@ import { issuesText } from '../core/http-body.ts'
 import { annotationOf, marks, ownerLabelValue, resourceKind } from '../core/ownership.ts'
 import type { StoredLabels } from '../core/ports.ts'
 import type { AdminOptions, LabelRules } from './ports.ts'
-import { isOwner, labelMap, labelName, readLabels, subject } from './resources-labels.ts'
+import { isOwner, labelMap, labelName, labelValue, readLabels, subject } from './resources-labels.ts'
 import { idExpected, isId, kindExpected } from './resources-place.ts'
 
 const mark = z
@@ -18,7 +18,7 @@ export const lineSchema = z.strictObject({
   id: z.string(),
   owner: subject.optional(),
   labels: labelMap.optional(),
-  annotations: z.record(labelName, subject).optional(),
+  annotations: z.record(labelName, labelValue.min(1)).optional(),
   marks: z.strictObject({ orphan: mark, deleting: mark, source: mark }).partial().optional(),
   revision: z.string().nullable().optional(),
 })
@@ -53,6 +53,13 @@ function recordOf(
     for (const [name, value] of written) given.set(name, value)
   }
   for (const [name, value] of Object.entries(annotations)) {
+    if (name === rules.shared) {
+      // No Kubernetes label can hold such a list: the annotation of its name may, and then counts.
+      const shared = readLabels(rules, { [name]: value })
+      if (typeof shared === 'string') return shared
+      given.set(annotationOf(name), value)
+      continue
+    }
     // An annotation says who a hash stands for; one that says another would be shown as the owner, and not be it.
     if (given.get(name) !== ownerLabelValue(value)) return `annotations.${name}: expected the subject whose form as a label is in labels`
     if (given.get(name) !== value) given.set(annotationOf(name), value)

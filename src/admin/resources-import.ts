@@ -53,20 +53,21 @@ export function addImport(app: Hono<AdminEnv>, options: AdminOptions): void {
     const invalid = lines.filter((line) => 'expected' in line)
     if (invalid.length > 0 && !partial && !dry) return refused(c, invalid)
     const good = lines.filter((line) => 'entry' in line)
+    const sha256 = createHash('sha256').update(body.text).digest('hex')
+    const tell = (outcome: 'success' | 'failure', counted: JsonObject): Promise<void> => {
+      const [actor, detail] = [c.get('caller').name, { mode, lines: lines.length, ...counted, sha256 }]
+      return record(options, { type: 'owners_imported', outcome, actor, ...(why !== undefined && { reason: why }), detail })
+    }
+    const entries = good.map(({ entry }) => entry)
+    // Where it is not known of all of them, some may be written: who it was, the audit trail knows at any rate.
     const results = dry
       ? good.map((): Result => 'valid')
-      : await write(
-          options.labels,
-          mode,
-          good.map(({ entry }) => entry),
-        )
+      : await write(options.labels, mode, entries).catch(async (cause: unknown) => {
+          await tell('failure', { invalid: invalid.length })
+          throw cause
+        })
     const counts = { ...countsOf(results), invalid: invalid.length }
-    const sha256 = createHash('sha256').update(body.text).digest('hex')
-    if (!dry) {
-      const detail = { mode, lines: lines.length, ...counts, sha256 }
-      const actor = c.get('caller').name
-      await record(options, { type: 'owners_imported', outcome: 'success', actor, ...(why !== undefined && { reason: why }), detail })
-    }
+    if (!dry) await tell('success', counts)
     const told = new Map<number, Result>(good.map(({ line }, i) => [line, results[i]!]))
     const shown = report === 'all' ? lines : invalid
     return c.json({ mode, lines: lines.length, ...counts, sha256, results: shown.map((line) => resultOf(line, told.get(line.line))) })

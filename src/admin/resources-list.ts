@@ -5,9 +5,9 @@ import { issuesText } from '../core/http-body.ts'
 import { type Labels, marks, ownerLabelValue, resourceKind } from '../core/ownership.ts'
 import { type LabelFilter, type LabelStore, mostLabelsAtOnce, type StoredLabels } from '../core/ports.ts'
 import { type AdminEnv, problem } from './answers.ts'
-import type { AdminOptions } from './ports.ts'
-import { labelName, labelValue, show, subject } from './resources-labels.ts'
-import { kindExpected } from './resources-place.ts'
+import type { AdminOptions, LabelRules } from './ports.ts'
+import { labelMembers, labelName, labelValue, show, subject } from './resources-labels.ts'
+import { kindExpected, rulesOf } from './resources-place.ts'
 
 /** Records that one call looks at, about. */
 const mostLookedAt = 10_000
@@ -42,7 +42,7 @@ export function addList(app: Hono<AdminEnv>, options: AdminOptions): void {
     if (!read.success) return problem(c, 400, 'bad_query', issuesText(read.error.issues))
     const asked = read.data
     const label = options.ownerLabel()
-    const wanted = wantedOf(label, asked)
+    const wanted = wantedOf(rulesOf(options), asked)
     const filter = filterOf(resource, wanted)
     const key = keyOf(resource, asked, label)
     const after = asked.cursor === undefined ? undefined : readCursor(asked.cursor, key)
@@ -68,10 +68,16 @@ export function addList(app: Hono<AdminEnv>, options: AdminOptions): void {
 
 type Member = readonly [name: string, value: string]
 
-const wantedOf = (label: string, { owner, label: named }: Asked): readonly Member[] => [
-  ...(owner === undefined ? [] : [[label, ownerLabelValue(owner)] as const]),
-  ...(named ? [named] : []),
+const wantedOf = (rules: LabelRules, { owner, label: named }: Asked): readonly Member[] => [
+  ...(owner === undefined ? [] : [[rules.owner, ownerLabelValue(owner)] as const]),
+  ...(named ? [asStored(rules, named)] : []),
 ]
+
+/** A label as it stands in records: an owner or a tenant that is no label value is a hash there. */
+function asStored(rules: LabelRules, named: Member): Member {
+  const members = labelMembers(rules, ...named)
+  return typeof members === 'string' ? named : members[0]!
+}
 
 const filterOf = (resource: string | undefined, [member]: readonly Member[]): LabelFilter => ({ resource, member })
 

@@ -18,9 +18,11 @@ const textOf = (value: Json | undefined): string | undefined => (typeof value ==
  * @throws {Unavailable}
  */
 export async function sweepIntents(
-  needs: Pick<ProcessorNeeds, 'records' | 'audit' | 'following' | 'newId' | 'clock' | 'log' | 'policy' | 'count'>,
+  needs: Pick<ProcessorNeeds, 'records' | 'audit' | 'following' | 'retries' | 'newId' | 'clock' | 'log' | 'policy' | 'count'>,
 ): Promise<number> {
   const { records } = needs
+  // What became of them may be known here, and state did not take it until now.
+  await needs.retries.turn()
   const now = Math.floor(needs.clock() / 1000)
 
   const end = async (one: StoredRecord): Promise<boolean> => {

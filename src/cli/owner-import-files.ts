@@ -1,7 +1,8 @@
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { z } from 'zod'
 import { systemCode } from '../core/system-code.ts'
 import { CommandFailed } from './io.ts'
+import { expectFile, openNew } from './new-file.ts'
 import type { InputIdentity } from './owner-import-input.ts'
 
 const count = z.int().min(0)
@@ -56,6 +57,7 @@ export interface ImportFilesOptions {
 /** Finds what an interrupted import has left, and goes on from there. @throws {CommandFailed} where it was of another file */
 export function openImportFiles({ stateFile, rejectedFile, identity, mode, restart }: ImportFilesOptions): ImportFiles {
   const failed = (file: string, cause: unknown) => new CommandFailed(1, `${file}: cannot be written (${systemCode(cause)})`)
+  for (const file of [rejectedFile, ...(stateFile === undefined ? [] : [stateFile])]) expectFile(file)
   const begun = stateFile === undefined || restart ? nothingYet : readState(stateFile, { ...identity, mode })
   let bytes = begun.rejected_bytes
   let out: number | undefined
@@ -64,7 +66,7 @@ export function openImportFiles({ stateFile, rejectedFile, identity, mode, resta
     try {
       if (out === undefined) {
         // Lines that were refused after the last acknowledged batch come again.
-        out = openSync(rejectedFile, bytes > 0 && existsSync(rejectedFile) ? 'r+' : 'w', 0o600)
+        out = bytes > 0 && existsSync(rejectedFile) ? openSync(rejectedFile, 'r+') : openNew(rejectedFile)
         ftruncateSync(out, bytes)
       }
       for (const each of refused) bytes += writeSync(out, `${JSON.stringify(each)}\n`, bytes)
@@ -80,7 +82,12 @@ export function openImportFiles({ stateFile, rejectedFile, identity, mode, resta
       if (stateFile === undefined) return
       const stored: Stored = { version: 1, ...identity, mode, ...soFar, rejected_bytes: bytes }
       try {
-        writeFileSync(`${stateFile}.new`, `${JSON.stringify(stored)}\n`, { mode: 0o600 })
+        const next = openNew(`${stateFile}.new`)
+        try {
+          writeSync(next, `${JSON.stringify(stored)}\n`)
+        } finally {
+          closeSync(next)
+        }
         renameSync(`${stateFile}.new`, stateFile)
       } catch (cause) {
         throw failed(stateFile, cause)

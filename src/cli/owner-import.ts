@@ -107,8 +107,9 @@ async function runImport(file: string, options: ImportOptions, io: Io): Promise<
   if (stop.signal.aborted) throw new CommandFailed(1, 'interrupted', goOn)
   files?.done()
   print(io, options, soFar, dryRun)
-  if (soFar.rejected > 0)
-    throw new CommandFailed(1, `${soFar.rejected} lines were refused${dryRun ? '' : `: ${rejectedFile} has them, and what was expected`}`)
+  if (soFar.rejected === 0) return
+  const [were, them] = soFar.rejected === 1 ? ['1 line was', 'it'] : [`${soFar.rejected} lines were`, 'them']
+  throw new CommandFailed(1, `${were} refused${dryRun ? '' : `: ${rejectedFile} has ${them}, and what was expected`}`)
 }
 
 /**

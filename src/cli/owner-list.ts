@@ -1,10 +1,11 @@
-import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, renameSync, writeSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { isJsonObject, type JsonObject } from '../core/json.ts'
 import { systemCode } from '../core/system-code.ts'
 import { type AdminClient, type AdminOptions, openAdmin, withAdmin } from './admin-client.ts'
 import { text } from './cells.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
+import { expectFile, openNew } from './new-file.ts'
 import { table } from './table.ts'
 
 interface Wanted {
@@ -108,10 +109,11 @@ async function exportTo(write: (text: string) => void, admin: AdminClient, wante
 /** The file is there once all of it is. */
 async function exportFile(file: string, admin: AdminClient, options: ExportOptions, io: Io): Promise<void> {
   const failed = (cause: unknown) => new CommandFailed(1, `${file}: cannot be written (${systemCode(cause)})`)
+  expectFile(file)
   const part = `${file}.part`
   let out: number
   try {
-    out = openSync(part, 'w', 0o600)
+    out = openNew(part)
   } catch (cause) {
     throw failed(cause)
   }

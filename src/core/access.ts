@@ -54,13 +54,14 @@ export function callerOf(principal: Principal, rules: OwnershipRules): Caller {
   return caller
 }
 
+// A lone surrogate has no UTF-8 of its own: two such texts would be hashed, and encoded, to the same.
+const isText = (claim: Json | undefined): claim is string => typeof claim === 'string' && claim.isWellFormed()
+
 /** A tenant as its label says it: by the rule of owners, so that one that looks like a hash is none. */
-const tenantOf = (claim: Json | undefined): string | undefined =>
-  typeof claim === 'string' && claim !== '' ? ownerLabelValue(claim) : undefined
+const tenantOf = (claim: Json | undefined): string | undefined => (isText(claim) && claim !== '' ? ownerLabelValue(claim) : undefined)
 
 /** A list of strings; anything else are no groups. */
-const groupsOf = (claim: Json | undefined): readonly string[] =>
-  Array.isArray(claim) && claim.every((group) => typeof group === 'string') ? claim : []
+const groupsOf = (claim: Json | undefined): readonly string[] => (Array.isArray(claim) && claim.every(isText) ? claim : [])
 
 /**
  * The caller that the metadata of a check tells of (`subject`, `validator`, `roles`, `groups`, `tenant`), as

@@ -34,10 +34,8 @@ export function firstSaid(places: readonly ResponsePlace[], headers: ResponseHea
 
 function saidAt(place: ResponsePlace, headers: ResponseHeaders, body: JsonText | 'none' | undefined): Said {
   switch (place.from) {
-    case 'header': {
-      const value = single(headers, place.name)
-      return value.kind === 'said' && value.text.includes(',') ? unclear(`${place.name} holds more than one value`) : value
-    }
+    case 'header':
+      return single(headers, place.name)
     case 'location': {
       const location = single(headers, 'location')
       return location.kind === 'said' ? lastSegment(location.text) : location
@@ -58,6 +56,8 @@ function single(headers: ResponseHeaders, name: string): Said {
   if (values === undefined || values.length === 0) return silent
   if (values.length > 1) return unclear(`${name} was sent more than once`)
   const value = values[0]!.trim()
+  // Envoy joins lines of some headers, `location` among them.
+  if (value.includes(',')) return unclear(`${name} holds more than one value`)
   // Which characters such bytes stand for, nobody says (RFC 9110, section 5.5): read otherwise they are another resource's id.
   return /[^\t -~]/.test(value) ? unclear(`${name} holds bytes that are not ASCII`) : said(value)
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openNearCache } from '../../src/adapters/near-cache.ts'
 import { slotOf } from '../../src/adapters/redis-slot.ts'
 import { openRedisState, type RedisState } from '../../src/adapters/redis-state.ts'
+import { StateRefused } from '../../src/adapters/state-refused.ts'
 import { type LookedUp, Unavailable } from '../../src/core/ports.ts'
 import { startRedis } from '../support/redis.ts'
 import { type RunningCluster, startCluster } from '../support/redis-cluster.ts'
@@ -166,5 +167,23 @@ describe('a Redis Cluster', function () {
     const others = all.filter((name) => !name.startsWith('postern:default:labels:'))
     deepEqual([...new Set(others.map(slotOf))], [slotOf('{default}')])
     ok(others.length >= 7 && others.every((name) => name.startsWith('postern:{default}:')), others.join())
+  })
+
+  it('refuses the start where one of its primaries would throw revocations away, and says which', async () => {
+    const [, odd] = cluster.nodes
+    const client = cluster.client(odd!)
+    await client.config('SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru')
+    try {
+      await rejects(
+        openRedisState({ place: { cluster: cluster.hosts, tls: false }, realm: 'default' }),
+        (error: Error) =>
+          error instanceof StateRefused && error.message.includes(`127.0.0.1:${odd!.port}: maxmemory-policy is allkeys-lru`),
+      )
+    } finally {
+      await client.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction')
+    }
+    const state = await open()
+    equal(state.durability().refused, undefined)
+    equal(state.durability().missing.length, 3)
   })
 })

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
+import { deepEqual, equal, match, ok, rejects, throws } from 'node:assert/strict'
 import { copyFileSync, existsSync, renameSync } from 'node:fs'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { openApiKeyList } from '../../src/adapters/api-key-list.ts'
@@ -80,6 +80,9 @@ describe('a state file that another hand changes under a service', () => {
     equal(check('t'), 'clear')
     renameSync(path(), folder.file('moved.db'))
     await rejects(state.revocations.append(revoked('t')), Unavailable)
+    // Whoever asks state itself, since no near copy will do, is told nothing that was true elsewhere.
+    throws(() => state.labels.read('sandbox', 's'), Unavailable)
+    await rejects(state.labels.list({}, 10), Unavailable)
     ok(!existsSync(path()))
     await until('the distrust', () => check('t') === 'unavailable', 3000)
     match(state.fault() ?? '', /moved, removed or replaced/)
@@ -88,6 +91,7 @@ describe('a state file that another hand changes under a service', () => {
     equal(check('t'), 'unavailable')
     renameSync(folder.file('moved.db'), path())
     await until('the trust', () => check('t') === 'clear', 3000)
+    equal((await state.labels.read('sandbox', 's'))?.labels.get('a'), 'b')
     await state.revocations.append(revoked('t'))
     await until('the revocation', () => check('t') === 'revoked', 1000)
     equal(state.fault(), undefined)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { AuditEvent } from '../../src/core/audit-event.ts'
 import { labelRevision, ownerLabelValue } from '../../src/core/ownership.ts'
-import type { LabelStore } from '../../src/core/ports.ts'
+import { type LabelStore, Unavailable } from '../../src/core/ports.ts'
 import { type Answer, type Ask, type Fixture, openFixture, sparingly } from './fixture.ts'
 
 const owner = 'agentcube.io/owner'
@@ -187,6 +187,11 @@ describe('owner API', () => {
       assert.equal(await put('Acme GmbH & Co'), 200)
       const hash = ownerLabelValue('Acme GmbH & Co')
       assert.deepEqual(await read('tenants'), { [tenant]: hash, [`annotation:${tenant}`]: 'Acme GmbH & Co' })
+      const listed = await ask(`/v1/resources/sandbox?label=${encodeURIComponent(`${tenant}=Acme GmbH & Co`)}`, 'GET')
+      assert.deepEqual(
+        (listed.json as unknown as Page).resources.map(({ id }) => id),
+        ['tenants'],
+      )
       for (const plain of ['t1', hash, '']) {
         assert.equal(await put(plain), 200)
         assert.deepEqual(await read('tenants'), { [tenant]: plain })
@@ -286,6 +291,7 @@ describe('owner API', () => {
           ['if-match', `W/${right}`, false],
           ['if-none-match', '*', false],
           ['if-none-match', right, false],
+          ['if-none-match', `W/${right}`, false],
           ['if-match', `"another", ${right}`, true],
           ['if-match', '*', true],
           ['if-match', revisionOf(labels), true],
@@ -564,6 +570,42 @@ describe('owner API', () => {
       const answer = await at.ask('/v1/import/labels', { method: 'POST', token, body: told })
       assert.deepEqual([answer.status, answer.json['written']], [200, 3], answer.text)
       assert.deepEqual(await Promise.all(['e1', 'e2', 'e3'].map(read)), [records.e1, records.e2, third])
+    })
+
+    it('takes back whom a platform shares with in an annotation, and refuses what is no such list', async () => {
+      const labels = { [owner]: 'alice', [`annotation:${shared}`]: 'bob,role:dev;write' }
+      await write('e4', labels)
+      const { json } = await ask('/v1/resources/sandbox/e4/labels', 'GET')
+      await at.state.labels.remove('sandbox', 'e4')
+      assert.deepEqual(results(await send([json])), ['written'])
+      assert.deepEqual(await read('e4'), labels)
+      refused(await send([of('e4', { owner: 'alice', annotations: { [shared]: 'a b' } })]), 400, 'invalid_lines')
+    })
+
+    it('is in the audit trail where only some of it may be written', async () => {
+      let calls = 0
+      const other = await another((_, { labels }) => ({
+        labels: {
+          ...labels,
+          writeMany: (entries, mode) => {
+            if (++calls === 2) throw new Unavailable('made to fail')
+            return labels.writeMany(entries, mode)
+          },
+        } satisfies LabelStore,
+      }))
+      const own = await other.login()
+      const body = [of('u1', { owner: 'alice' }), of('u1', { owner: 'bob' })]
+      const headers = { 'x-postern-reason': 'backfill' }
+      const answer = await other.ask('/v1/import/labels', { method: 'POST', token: own, body, headers })
+      assert.equal(answer.status, 503, answer.text)
+      const [event] = await other.state.audit.tail(1)
+      assert.deepEqual([event?.type, event?.outcome, event?.actor, event?.reason], ['owners_imported', 'failure', 'admin', 'backfill'])
+      assert.deepEqual(event?.detail, {
+        mode: 'absent',
+        lines: 2,
+        invalid: 0,
+        sha256: createHash('sha256').update(JSON.stringify(body)).digest('hex'),
+      })
     })
 
     it('is bounded', async () => {

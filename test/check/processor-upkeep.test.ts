@@ -56,6 +56,29 @@ describe('intents that nobody followed to their end', () => {
     assert.equal((await state.audit.tail(10)).length, 2)
   })
 
+  it('are told of as what became of them, where state did not take that for long', async () => {
+    const state = await memory()
+    const replica = aReplica(state)
+    const steps = await Promise.all(
+      ['d1', 'd2'].map((decision_id) =>
+        replica.processor.request({ metadata: metadataOf('alice', 'header', { decision_id }), method: 'POST', path: '/' }),
+      ),
+    )
+    for (const [i, part] of (['audit', 'swap'] as const).entries()) {
+      const step = steps[i]!
+      assert.ok(step.kind === 'follow')
+      replica.failures.parts.add(part)
+      await step.response.headers(201, new Map([['x-id', [`s${i}`]]]), true)
+    }
+    replica.failures.parts.clear()
+    assert.equal(await sweepIntents({ ...replica.needs, clock: () => at + 601_000 }), 0)
+    assert.deepEqual((await state.audit.tail(10)).map(eventText).sort(), [
+      'orphan failure label_not_written sandbox:s1 by alice',
+      'owner_captured success sandbox:s0 by alice',
+    ])
+    assert.deepEqual(await intentsIn(state), [])
+  })
+
   it('are many', async () => {
     const state = await memory()
     for (let i = 0; i < 450; i++) {

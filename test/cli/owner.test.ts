@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { openSqliteState } from '../../src/adapters/sqlite-state.ts'
@@ -198,6 +199,32 @@ describe('postern owner, with a running service', function () {
       writeFileSync(file, `${lines[0]}\n`)
       assert.equal((await owner('import', file)).code, 0)
       assert.equal(existsSync(`${file}.rejected`), false)
+    })
+
+    it('writes to no file that others have put there, and to no device', async () => {
+      const file = folder.file('linked.jsonl')
+      writeFileSync(file, `${lineOf(1)}nonsense\n`)
+      const other = folder.file('other')
+      for (const name of ['linked.jsonl.rejected', 'linked.jsonl.postern-import.new', 'linked.out.part']) {
+        writeFileSync(other, 'kept')
+        symlinkSync(other, folder.file(name))
+      }
+      assert.equal((await owner('import', file)).code, 1)
+      assert.equal((await owner('export', '--output', folder.file('linked.out'))).code, 0)
+      assert.equal(readFileSync(other, 'utf8'), 'kept')
+      assert.match(readFileSync(`${file}.rejected`, 'utf8'), /nonsense/)
+      // Made here, so that a defect takes none of the machine's.
+      const device = folder.file('device')
+      execFileSync('mkfifo', [device])
+      for (const words of [
+        ['import', file, '--rejected', device],
+        ['import', file, '--resume-file', device],
+        ['export', '--output', device],
+      ]) {
+        const { code, err } = await owner(...words)
+        assert.deepEqual([code, /device: expected a file/.test(err)], [2, true], err)
+        assert.ok(statSync(device).isFIFO())
+      }
     })
 
     it('writes a resource that comes again in the order of the lines', async () => {

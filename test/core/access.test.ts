@@ -99,6 +99,11 @@ describe('access to a resource', () => {
     assert.equal(tenantRefusal(policy.ownership, who({ roles: ['root'] }), undefined), undefined)
     for (const claims of [{}, { tenant: 't2' }, { tenant: '' }, { tenant: ['t1'] }])
       assert.ok(tenantRefusal(policy.ownership, who({ claims }), labels) instanceof Refusal)
+    // What has no UTF-8 has no hash of its own.
+    const odd = new Map([['tenant', ownerLabelValue('x\ud801')]])
+    for (const tenant of ['x\ud800', 'x\ud801'])
+      assert.ok(tenantRefusal(policy.ownership, who({ claims: { tenant } }), odd) instanceof Refusal)
+    assert.deepEqual(who({ claims: { groups: ['a', 'x\ud800'] } }).facts.groups, [])
     assert.ok(tenantRefusal(policy.ownership, who({ claims: { tenant: 't1' } }), undefined) instanceof Refusal)
   })
 })

@@ -40,6 +40,8 @@ export async function runCommands(commands: readonly Command[], { cwd, bin }: Sh
   const kept = `${bin}/variables`
   const names = commands.flatMap(({ text }) => /^([A-Z]+)=/.exec(text)?.[1] ?? [])
   const script = [
+    // One pipe for both streams: what is printed comes in the order in which it was written.
+    'exec 2>&1',
     `[ -e ${kept} ] && . ${kept}`,
     ...commands.map(({ text }) => `${text}\nprintf '${mark}%s${mark}' "$?"`),
     names.length > 0 ? `declare -p ${names.join(' ')} >> ${kept}` : '',

@@ -12,7 +12,7 @@ import { type Answerer, type Received, startUpstream } from '../support/upstream
 /** What the upstream is to answer: the test says it in its own request, so that the upstream knows nothing of Postern. */
 export interface Told {
   readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string | string[]>>
   /** JSON unless it is text. */
   readonly body?: unknown
   /** Spaces after the body. */

@@ -84,6 +84,14 @@ describe('ownership captured at the edge', function () {
     assert.equal(await owner(id), 'alice')
   })
 
+  it('gives nobody an id whose record is of another type in Redis', async () => {
+    const id = newId()
+    await edge.client.set(`postern:default:labels:sandbox:${id}`, 'unreadable')
+    const got = await create('mallory', made(id))
+    assert.deepEqual([got.status, reasonOf(got)], [409, 'takeover'])
+    assert.equal(await edge.client.type(`postern:default:labels:sandbox:${id}`), 'string')
+  })
+
   it('removes accept-encoding, and fails closed on a body that is encoded all the same', async () => {
     const id = newId()
     const got = await edge.ask('alice', 'POST', '/v1/sandboxes', made(id), { headers: { 'accept-encoding': 'gzip' } })
@@ -100,6 +108,7 @@ describe('ownership captured at the edge', function () {
     'no id anywhere': { status: 201, body: { sandbox: {} } },
     'a body that is no JSON': { status: 201, body: '{"sandbox":{"id":"broken"}' },
     'an id that is not legal': { status: 201, body: { sandbox: { id: 'a/b' } } },
+    'two locations, which Envoy joins': { status: 201, headers: { location: ['/v1/sandboxes/one', '/v1/sandboxes/two'] }, body: {} },
     'two ids in the header': { status: 201, headers: { 'x-sandbox-id': 'a, b' }, body: {} },
     'an id twice in the body': { status: 201, body: '{"sandbox":{"id":"one","id":"two"}}' },
   }
