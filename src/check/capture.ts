@@ -67,9 +67,11 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
   let headers: ResponseHeaders = new Map()
   let awaited: Read | undefined
   let over = false
+  let ended = false
 
   const answer = (reason: ProcessingReason): ResponseStep => ({ kind: 'answer', answer: processingAnswer(reason, asked) })
   const end = (outcome: CaptureOutcome): void => {
+    ended = true
     needs.following.delete(decisionId)
     needs.count.captured(outcome)
   }
@@ -138,8 +140,21 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
     }
   }
 
+  const lost = (why: string): void => {
+    if (ended) return
+    if (!over && awaited && awaited.id.kind !== 'unread') {
+      // What is known of it already is not lost, unless that fails too.
+      settle(awaited).catch(() => lost(why))
+      return
+    }
+    over = true
+    end('lost')
+    needs.log.error({ decision_id: decisionId, route: checked.route, detail: why }, 'nobody knows what the upstream made')
+    void owesIntent(needs, decisionId, told.orphan(undefined, 'response_lost', why))
+  }
+
   return {
-    headers: (status, seen, ended) => {
+    headers: (status, seen, bodiless) => {
       headers = seen
       if (!capture.codes.has(status)) {
         over = true
@@ -147,7 +162,7 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
         void owesIntent(needs, decisionId)
         return { kind: 'pass' }
       }
-      const found = read(ended ? 'none' : undefined)
+      const found = read(bodiless ? 'none' : undefined)
       if (found.id.kind !== 'unread' && found.endpoint.kind !== 'unread') return settle(found)
       const wanted = found.id.kind === 'unread'
       if (isEncoded(seen)) return wanted ? orphan('body_encoded', 'the body has a content-encoding') : settle(found)
@@ -164,15 +179,7 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
       if (json !== undefined) return settle(read(json))
       return found && !wanted ? settle(found) : orphan('body_unreadable', 'the body is no JSON')
     },
-    lost: (why) => {
-      if (over) return
-      over = true
-      // What is known of it already is not lost.
-      if (awaited && awaited.id.kind !== 'unread') return void settle(awaited)
-      end('lost')
-      needs.log.error({ decision_id: decisionId, route: checked.route, detail: why }, 'nobody knows what the upstream made')
-      void owesIntent(needs, decisionId, told.orphan(undefined, 'response_lost', why))
-    },
+    lost,
   }
 }
 

@@ -189,7 +189,7 @@ describe('owner API', () => {
       assert.deepEqual(await read('tenants'), { [tenant]: hash, [`annotation:${tenant}`]: 'Acme GmbH & Co' })
       const listed = await ask(`/v1/resources/sandbox?label=${encodeURIComponent(`${tenant}=Acme GmbH & Co`)}`, 'GET')
       assert.deepEqual(
-        (listed.json as unknown as Page).resources.map(({ id }) => id),
+        (listed.json as unknown as Listed).resources.map(({ id }) => id),
         ['tenants'],
       )
       for (const plain of ['t1', hash, '']) {

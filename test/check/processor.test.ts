@@ -242,6 +242,28 @@ describe('ext_proc', () => {
     assert.deepEqual(await storedIn(state), { 'sandbox:s1': { 'agentcube.io/owner': 'alice' } })
   })
 
+  it('loses no create that fails in an unforeseen way', async () => {
+    const state = await memory()
+    const policy = processedPolicy()
+    const route = policy.routes.routes.find(({ id }) => id === 'header')!
+    const idPattern = {
+      test: () => {
+        throw new TypeError('a defect')
+      },
+    }
+    Object.assign(route, { capture: { ...route.capture, idPattern } })
+    const replica = aReplica(state, { policy: () => policy })
+    const step = await replica.processor.request({ metadata: metadataOf('alice', 'header'), method: 'POST', path: '/' })
+    assert.ok(step.kind === 'follow')
+    const { headers, lost } = step.response
+    await assert.rejects(async () => headers(201, new Map([['x-id', ['s1']]]), true), TypeError)
+    // So does the wire.
+    lost('the processor failed on a response')
+    await settled()
+    assert.deepEqual((await state.audit.tail(10)).map(eventText), ['orphan failure response_lost sandbox by alice'])
+    assert.deepEqual([await intentsIn(state), replica.needs.following.size], [[], 0])
+  })
+
   it('answers what fails in an unforeseen way', async () => {
     const state = await memory()
     const replica = aReplica({ ...state, records: { ...state.records, write: () => Promise.reject(new TypeError('a defect')) } })
