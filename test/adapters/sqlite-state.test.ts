@@ -10,39 +10,12 @@ import { verifyTrail } from '../support/audit.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 import { holdsUpFor } from './revocation-stall.ts'
+import { oldSteps } from './sqlite-versions.ts'
 
 const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
 
-/** What the first version made of a new file. */
-const version1 = `
-CREATE TABLE labels (realm TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL,
-  PRIMARY KEY (realm, resource, id)) WITHOUT ROWID;
-CREATE TABLE revocations (realm TEXT NOT NULL, level TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
-  PRIMARY KEY (realm, level, target, at)) WITHOUT ROWID;
-CREATE INDEX revocations_until ON revocations (until);
-CREATE TABLE keys (realm TEXT NOT NULL, kid TEXT NOT NULL, algorithm TEXT NOT NULL, created_at REAL NOT NULL, active_at REAL NOT NULL,
-  retired_at REAL, private_key TEXT NOT NULL, PRIMARY KEY (realm, kid)) WITHOUT ROWID;
-CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL);
-CREATE UNIQUE INDEX audit_id ON audit (realm, id);
-CREATE TRIGGER audit_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
-CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, realm TEXT NOT NULL, kind TEXT NOT NULL, resource TEXT, id TEXT);
-CREATE TRIGGER labels_insert AFTER INSERT ON labels BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'label', NEW.resource, NEW.id); END;
-CREATE TRIGGER labels_update AFTER UPDATE ON labels BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'label', NEW.resource, NEW.id); END;
-CREATE TRIGGER labels_delete AFTER DELETE ON labels BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (OLD.realm, 'label', OLD.resource, OLD.id); END;
-CREATE TRIGGER revocations_insert AFTER INSERT ON revocations BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'revocations', NULL, NULL); END;
-CREATE TRIGGER revocations_update AFTER UPDATE ON revocations BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'revocations', NULL, NULL); END;
-CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'keys', NULL, NULL); END;
-CREATE TRIGGER keys_update AFTER UPDATE ON keys BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (NEW.realm, 'keys', NULL, NULL); END;
-CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN
-    INSERT INTO changes (realm, kind, resource, id) VALUES (OLD.realm, 'keys', NULL, NULL); END;
-PRAGMA application_id = 1886614638; PRAGMA user_version = 1;`
+/** A file of the first version. */
+const version1 = `${oldSteps[0]}PRAGMA application_id = 1886614638; PRAGMA user_version = 1;`
 
 describe('state in a SQLite file', () => {
   let folder: TemporaryFolder

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { agentOf, brokerClient, brokerPolicy } from '../support/broker.ts'
 import { freePorts } from '../support/free-port.ts'
 import { startPostern } from '../support/postern.ts'
 import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { schemathesis } from './schemathesis.ts'
 
 /** A Python that has Schemathesis; see deploy/local/schemathesis.mjs. */
 const python = process.env['POSTERN_TEST_SCHEMATHESIS']
@@ -33,7 +33,7 @@ describe('the OpenAPI document of the broker', function () {
       const tokens = { admin: adminToken, agent: agent.token, app: String(app.json['access_token']) }
       const settings = Object.entries(tokens).map(([scheme, token]) => `[auth.openapi.${scheme}]\nbearer = "${token}"\n`)
       writeFileSync(folder.file('schemathesis.toml'), settings.join('\n'))
-      const { code, output } = await schemathesis(folder.path, [
+      const { code, output } = await schemathesis(python!, folder.path, [
         '--config-file',
         folder.file('schemathesis.toml'),
         'run',
@@ -51,14 +51,3 @@ describe('the OpenAPI document of the broker', function () {
     }
   })
 })
-
-function schemathesis(cwd: string, args: readonly string[]): Promise<{ code: number; output: string }> {
-  return new Promise((resolve) => {
-    execFile(
-      python!,
-      ['-m', 'schemathesis.cli', ...args],
-      { cwd, timeout: 220_000, maxBuffer: 16 * 1024 * 1024, env: { ...process.env, PYTHONUTF8: '1' } },
-      (error, stdout, stderr) => resolve({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, output: stdout + stderr }),
-    )
-  })
-}

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { brokerClient, brokerPolicy } from '../support/broker.ts'
 import { freePorts } from '../support/free-port.ts'
 import { startPostern } from '../support/postern.ts'
 import { createStops } from '../support/stops.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { schemathesis } from './schemathesis.ts'
 
 /** A Python that has Schemathesis; see deploy/local/schemathesis.mjs. */
 const python = process.env['POSTERN_TEST_SCHEMATHESIS']
@@ -50,7 +50,7 @@ describe('the OpenAPI document of the owner API', function () {
       assert.equal(document.status, 200, document.text)
       writeFileSync(folder.file('openapi.json'), document.text)
       writeFileSync(folder.file('schemathesis.toml'), settings(token))
-      const { code, output } = await schemathesis(folder.path, [
+      const { code, output } = await schemathesis(python!, folder.path, [
         '--config-file',
         folder.file('schemathesis.toml'),
         'run',
@@ -65,14 +65,3 @@ describe('the OpenAPI document of the owner API', function () {
     }
   })
 })
-
-function schemathesis(cwd: string, args: readonly string[]): Promise<{ code: number; output: string }> {
-  return new Promise((resolve) => {
-    execFile(
-      python!,
-      ['-m', 'schemathesis.cli', ...args],
-      { cwd, timeout: 220_000, maxBuffer: 16 * 1024 * 1024, env: { ...process.env, PYTHONUTF8: '1' } },
-      (error, stdout, stderr) => resolve({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, output: stdout + stderr }),
-    )
-  })
-}
