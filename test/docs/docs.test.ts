@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isDeepStrictEqual } from 'node:util'
 import { parse, parseDocument, stringify } from 'yaml'
 import { openJsonSource } from '../../src/adapters/json-source.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
@@ -158,6 +159,20 @@ describe('the documentation', function () {
     assert.deepEqual(missing, [])
   })
 
+  it('shows parts of Envoy configurations that stand in the files', () => {
+    for (const [page, file] of [
+      ['docs/guides/capture.md', 'envoy/capture.yaml'],
+      ['docs/guides/direct-routing.md', 'envoy/direct.yaml'],
+    ] as const) {
+      const parts = readPage(page)
+        .blocks.filter(({ info }) => info === 'yaml envoy')
+        .flatMap(({ text }) => parse(text) as unknown[])
+      assert.ok(parts.length > 0, page)
+      const whole: unknown = parse(readFileSync(join(checkout, file), 'utf8'))
+      for (const part of parts) assert.ok(hasPart(whole, part), `${page}: ${JSON.stringify(part)}`)
+    }
+  })
+
   it('has a verifier for upstreams that verifies', async () => {
     const page = readPage('docs/guides/downstream-tokens.md')
     const snippet = page.blocks.find(({ info }) => info === 'ts')?.text ?? ''
@@ -248,6 +263,14 @@ describe('the documentation', function () {
     })
   })
 })
+
+/** Whether a part stands somewhere in a document, all its members as they are. */
+function hasPart(whole: unknown, part: unknown): boolean {
+  if (typeof whole !== 'object' || whole === null) return false
+  const members = whole as Record<string, unknown>
+  if (Object.entries(part as object).every(([name, value]) => isDeepStrictEqual(members[name], value))) return true
+  return Object.values(members).some((below) => hasPart(below, part))
+}
 
 /** What lint says against a policy, on a machine without its secrets. */
 async function faultsOf(policy: string): Promise<string[]> {
