@@ -42,7 +42,7 @@ const served = {
 }
 /** … and those that press on the check listener alone; every other folder is `unit`. */
 const pressing = { conformance: 6 * minutes, floods: 4 * minutes }
-const groups = { checks: 0, unit: 15 * minutes, ...served, ...pressing }
+const groups = { checks: 0, unit: 22 * minutes, ...served, ...pressing }
 
 /** @typedef {keyof typeof groups} Group */
 

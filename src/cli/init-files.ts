@@ -91,6 +91,7 @@ static_resources:
                           method: "%REQ(:METHOD)%"
                           path: "%PATH(NQ)%"
                           status: "%RESPONSE_CODE%"
+                          details: "%RESPONSE_CODE_DETAILS%"
                           decision: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:decision)%"
                           reason: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:reason)%"
                           route: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:route)%"
