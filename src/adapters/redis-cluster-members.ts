@@ -60,6 +60,8 @@ export function createMembers(needs: MembersNeeds): Members {
   /** What the servers of living sessions say. */
   const views = new Map<string, ClusterView>()
   const looking = new Map<Member, Promise<void>>()
+  /** What `keyAt` found in this map: the search takes long where a node has few slots, or none. */
+  const keys = new Map<string, string | undefined>()
   let map = mapOf([])
   let layout = 0
   let nodes: readonly RedisNode[] = []
@@ -99,6 +101,7 @@ export function createMembers(needs: MembersNeeds): Members {
     nodes = next.primaries.flatMap(({ id }) => members.get(id)?.node ?? [])
     if (before.signature === next.signature) return
     layout += 1
+    keys.clear()
     needs.moved(before, next)
   }
 
@@ -135,7 +138,7 @@ export function createMembers(needs: MembersNeeds): Members {
     const once = async () => {
       try {
         const view = await needs.view(member.link, member.seen)
-        if (members.get(member.seen.id) === member) await hear(view)
+        if (members.get(member.seen.id) === member && view.myself.id === member.seen.id) await hear(view)
       } finally {
         looking.delete(member)
       }
@@ -143,6 +146,17 @@ export function createMembers(needs: MembersNeeds): Members {
     const made = once()
     looking.set(member, made)
     return made
+  }
+
+  function searchKey(id: string, prefix: string): string | undefined {
+    // One that is being given its first slot has none.
+    if (!map.primaries.some((node) => node.id === id)) return undefined
+    for (let i = 0; i < 1_000_000; i++) {
+      const key = `${prefix}:{${i}}`
+      const slot = slotOf(key)
+      if (map.ownerOf(slot)?.id === id && map.nextOf(slot) === undefined) return key
+    }
+    return undefined
   }
 
   const get = (seen: SeenNode | undefined) => seen && members.get(seen.id)
@@ -155,12 +169,11 @@ export function createMembers(needs: MembersNeeds): Members {
     nodes: () => nodes,
     layout: () => layout,
     keyAt: (id, prefix) => {
-      for (let i = 0; i < 1_000_000; i++) {
-        const key = `${prefix}:{${i}}`
-        const slot = slotOf(key)
-        if (map.ownerOf(slot)?.id === id && map.nextOf(slot) === undefined) return key
-      }
-      throw new Unavailable('a primary of Redis Cluster has no slot that stays with it')
+      const begins = `${id} ${prefix}`
+      if (!keys.has(begins)) keys.set(begins, searchKey(id, prefix))
+      const key = keys.get(begins)
+      if (key === undefined) throw new Unavailable('a primary of Redis Cluster has no slot that stays with it')
+      return key
     },
     hear,
     look,

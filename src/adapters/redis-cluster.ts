@@ -113,8 +113,9 @@ export function createClusterLink(place: ClusterPlace, events: ClusterEvents): R
         prove: async (redis) => {
           const view = await viewOf(redis, server)
           if (members.get(id)?.link !== link) throw new Unavailable('it has no slots any more')
+          // Before anything of it counts: the address may be that of another cluster by now.
+          if (view.myself.id !== id) throw new Unavailable('it is another node than before')
           await members.hear(view)
-          if (view.myself.id !== id) throw new Unavailable('it is another node of the cluster than before')
           if (!view.myself.primary) throw new Unavailable('it is a replica: expected a primary')
           if (!view.quorate) throw new Unavailable('it does not reach most of the primaries, which may have replaced it')
         },
@@ -153,7 +154,7 @@ export function createClusterLink(place: ClusterPlace, events: ClusterEvents): R
   }
 
   async function seed(): Promise<void> {
-    const found = await seedViews(place, [...seeds, ...members.map().primaries])
+    const found = await seedViews(place, seeds, members.map().primaries)
     if (closed || !members.silent()) return
     seedFault = found.fault
     members.learn(found.views)

@@ -28,21 +28,33 @@ interface Place {
   readonly anew: number
   readonly node: string
   readonly scan: string
+  /** Of the start of that server: after another one the cursor means nothing, and keys would be passed over. Empty: not told. */
+  readonly run: string
+}
+
+/** A connection of the list. */
+interface Reading {
+  readonly redis: Redis
+  /** `host:port` */
+  readonly to: string
+  /** As {@link Place.run}; settles when it is connected. */
+  readonly run: Promise<string>
 }
 
 function readPlace(cursor: string | undefined): Place | undefined {
-  const [, layout, anew, scan, node] = /^(\d{1,15})\.(\d)\.(\d{1,20})\.(.*)$/.exec(cursor ?? '') ?? []
-  return scan === undefined || node === undefined ? undefined : { layout: Number(layout), anew: Number(anew), node, scan }
+  const [, layout, anew, scan, run, node] = /^(\d{1,15})\.(\d)\.(\d{1,20})\.(\w{0,40})\.(.*)$/.exec(cursor ?? '') ?? []
+  if (scan === undefined || run === undefined || node === undefined) return undefined
+  return { layout: Number(layout), anew: Number(anew), node, scan, run }
 }
 
 /**
  * Reads over connections of its own: what is read over those of the link is tracked, and to look at millions of keys would push
  * out of the server's tracking table what near copies rely on. In a cluster one primary after the other is looked at, and all of
- * them anew where keys have moved meanwhile. Commands: SCAN, HGETALL.
+ * them anew where keys have moved meanwhile. Commands: SCAN, HGETALL; INFO, where it may be asked.
  * @param readKey how one key is read wherever it is, for those that have moved
  */
 export function redisLabelList(link: RedisLink, readKey: (key: string) => Promise<Labels | undefined>): RedisLabelList {
-  const connections = new Map<string, { readonly redis: Redis; readonly to: string; readonly ready: Promise<unknown> }>()
+  const connections = new Map<string, Reading>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
@@ -55,24 +67,31 @@ export function redisLabelList(link: RedisLink, readKey: (key: string) => Promis
     for (const id of connections.keys()) drop(id)
   }
 
-  async function connected(node: RedisNode): Promise<Redis> {
+  function connected(node: RedisNode): Reading {
     if (closed) throw new Unavailable(`${node.address()}: closed`)
     clearTimeout(timer)
     timer = setTimeout(close, idleMs).unref()
     const options = node.connection()
     const to = `${options.host}:${options.port}`
     const known = connections.get(node.id)
-    if (known?.to === to && known.redis.status !== 'end') {
-      await known.ready
-      return known.redis
-    }
+    if (known?.to === to && known.redis.status !== 'end') return known
     drop(node.id)
     const redis = new Redis({ ...options, replyMapping: 'legacy' })
     redis.on('error', () => {})
-    const ready = redis.connect()
-    connections.set(node.id, { redis, to, ready })
-    await ready
-    return redis
+    const made = { redis, to, run: runOf(redis) }
+    connections.set(node.id, made)
+    return made
+  }
+
+  async function runOf(redis: Redis): Promise<string> {
+    await redis.connect()
+    try {
+      return /^run_id:(\w{1,40})/m.exec(await redis.info('server'))?.[1] ?? ''
+    } catch (error) {
+      // A user may be without that right.
+      if (error instanceof ReplyError) return ''
+      throw error
+    }
   }
 
   async function labelsAt(redis: Redis, key: string): Promise<Labels | undefined> {
@@ -89,14 +108,17 @@ export function redisLabelList(link: RedisLink, readKey: (key: string) => Promis
     }
   }
 
-  /** Keys of one server, and SCAN's next cursor. */
-  async function scan(node: RedisNode, cursor: string, match: string, most: number): Promise<readonly [string, KeyPage['found']]> {
+  /** Keys of one server, and where SCAN goes on. */
+  async function scan(node: RedisNode, place: Place, match: string, most: number): Promise<readonly [Place, KeyPage['found']]> {
     try {
-      const redis = await connected(node)
-      const [next, keys] = await redis.scan(cursor, 'MATCH', match, 'COUNT', most)
+      const { redis, run: told } = connected(node)
+      const run = await told
+      const other = place.scan !== '0' && place.run !== run && place.anew < mostAnew
+      const from = other ? { ...place, scan: '0', anew: place.anew + 1 } : place
+      const [next, keys] = await redis.scan(from.scan, 'MATCH', match, 'COUNT', most)
       // A key may come twice. All are sent before the first is answered.
       const read = await Promise.all([...new Set(keys)].map(async (key) => [key, await labelsAt(redis, key)] as const))
-      return [next, read.flatMap(([key, labels]) => (labels === undefined ? [] : [[key, labels] as const]))]
+      return [{ ...from, scan: next, run }, read.flatMap(([key, labels]) => (labels === undefined ? [] : [[key, labels] as const]))]
     } catch (error) {
       drop(node.id)
       throw unavailable(node.address(), error)
@@ -109,20 +131,20 @@ export function redisLabelList(link: RedisLink, readKey: (key: string) => Promis
       const layout = link.layout()
       const first = nodes[0]
       if (first === undefined) throw new Unavailable(link.fault() ?? 'the servers of the Redis cluster are not known yet')
-      const start = (anew: number): Place => ({ layout, anew, node: first.id, scan: '0' })
+      const start = (anew: number): Place => ({ layout, anew, node: first.id, scan: '0', run: '' })
       // What is no cursor begins anew, as in the other drivers.
       let place = readPlace(after) ?? start(0)
       if (!nodes.some(({ id }) => id === place.node)) place = start(Math.min(place.anew + 1, mostAnew))
       else if (place.layout !== layout) place = place.anew < mostAnew ? start(place.anew + 1) : { ...place, layout }
       const at = nodes.findIndex(({ id }) => id === place.node)
-      const [next, found] = await scan(nodes[at]!, place.scan, match, Math.min(most, mostAtOnce))
+      const [{ scan: next, anew, run }, found] = await scan(nodes[at]!, place, match, Math.min(most, mostAtOnce))
       const following = next === '0' ? nodes[at + 1]?.id : nodes[at]!.id
       // The last page says that all was seen, and so knows of what moved while it was read.
       if (following === undefined) {
-        const moved = (await link.survey()) !== layout && place.anew < mostAnew
-        return { found, cursor: moved ? `${layout}.${place.anew}.0.` : undefined }
+        const moved = (await link.survey()) !== layout && anew < mostAnew
+        return { found, cursor: moved ? `${layout}.${anew}.0..` : undefined }
       }
-      return { found, cursor: `${layout}.${place.anew}.${next}.${following}` }
+      return { found, cursor: `${layout}.${anew}.${next}.${run}.${following}` }
     },
     close: () => {
       closed = true

@@ -6,6 +6,7 @@ import { linkTo, type RedisLink } from '../../src/adapters/redis-link.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { type LabelStore, Unavailable } from '../../src/core/ports.ts'
 import { startRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 
 const owned = (subject: string) => new Map([['agentcube.io/owner', subject]])
 
@@ -82,6 +83,25 @@ describe('the list of labels in Redis', () => {
     })
     ok(new Set(restless).size > 0)
     labels.close()
+  })
+
+  it('passes over nothing where the server was started anew meanwhile: its cursors meant another order of keys', async () => {
+    const server = await startRedis(['--appendonly', 'yes'])
+    const state = await openRedisState({ place: { url: server.url }, realm: 'default' })
+    try {
+      const many = Array.from({ length: 2000 }, (_, i) => ({ resource: 'sandbox', id: `m${i}`, labels: owned('alice') }))
+      for (let from = 0; from < many.length; from += 500) await state.labels.writeMany(many.slice(from, from + 500), 'replace')
+      const found = await ids(state.labels, async (page) => {
+        if (page !== 30) return
+        await server.kill()
+        await server.start()
+        await until('a new session', () => state.fault() === undefined && performance.now() - state.feed.heardAt() < 300)
+      })
+      equal(new Set(found).size, many.length)
+    } finally {
+      await state.close()
+      await server.stop()
+    }
   })
 
   it('says so where no server is known, or one is gone', async () => {

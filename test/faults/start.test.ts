@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { applicationId } from '../../src/adapters/sqlite-schema.ts'
 import { testCertificates } from '../support/certificates.ts'
 import { freePort } from '../support/free-port.ts'
 import { startPostern } from '../support/postern.ts'
@@ -160,14 +161,6 @@ function database(path: string, sql: string): void {
   made.close()
   chmodSync(path, 0o600)
 }
-/** `PRAGMA application_id` of our state files. */
-const applicationId = readApplicationId()
-
-function readApplicationId(): number {
-  const source = readFileSync(fileURLToPath(new URL('../../src/adapters/sqlite-file.ts', import.meta.url)), 'utf8')
-  return Number(/applicationId = (0x[0-9a-f_]+|\d+)/.exec(source)?.[1]?.replaceAll('_', ''))
-}
-
 /** Runs `postern serve` to its end. */
 async function end(
   policy: string,
