@@ -1,7 +1,7 @@
 import { isJsonObject, type Json } from '../core/json.ts'
 import type { RecordStore } from '../core/record-store.ts'
 
-/** Another process writes the same position: two of them mirror the same, and this one stops. */
+/** Another process writes the same position: two of them mirror the same. This one lists again, and tells it each time. */
 export class Superseded extends Error {
   override readonly name = 'Superseded'
 }
