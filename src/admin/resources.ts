@@ -5,7 +5,7 @@ import { type AdminContext, type AdminEnv, problem } from './answers.ts'
 import { demand } from './authenticate.ts'
 import { readBody } from './body.ts'
 import type { AdminOptions, LabelRules } from './ports.ts'
-import { change, preconditionOf, tagOf } from './resources-change.ts'
+import { type Change, change, preconditionOf, tagOf } from './resources-change.ts'
 import { addImport } from './resources-import.ts'
 import {
   isOwner,
@@ -61,6 +61,15 @@ export function addResources(app: Hono<AdminEnv>, options: AdminOptions): void {
   const answer = (c: AdminContext, at: Place, labels: Labels) =>
     c.json(show(at.resource, at.id, options.ownerLabel(), labels), 200, tagOf(labels))
 
+  /** A call that changes a resource: which, and where its preconditions hold. */
+  const changing =
+    (then: (c: AdminContext, asked: Pick<Change, 'at' | 'precondition'>) => Promise<Response>) => async (c: AdminContext) => {
+      const at = placeOf(c, options)
+      if (at instanceof Response) return at
+      const precondition = preconditionOf(c)
+      return precondition instanceof Response ? precondition : then(c, { at, precondition })
+    }
+
   app.get(path, async (c) => {
     const at = placeOf(c, options)
     if (at instanceof Response) return at
@@ -68,68 +77,64 @@ export function addResources(app: Hono<AdminEnv>, options: AdminOptions): void {
     return found ? answer(c, at, found.labels) : unknown(c)
   })
 
-  app.put(path, async (c) => {
-    const at = placeOf(c, options)
-    if (at instanceof Response) return at
-    const precondition = preconditionOf(c)
-    if (precondition instanceof Response) return precondition
-    const body = await readBody(c, putBody)
-    if (body instanceof Response) return body
-    const rules = rulesOf(options)
-    const given = body.labels && readLabels(rules, body.labels)
-    if (typeof given === 'string') return problem(c, 400, 'bad_label', given)
-    const next = (before: Labels | undefined) =>
-      given ? withLabels(rules, before, given) : withOwner(rules.owner, before, body.owner ?? '')
-    const after = await change(c, options, { at, precondition, next, reason: body.reason })
-    return after instanceof Response ? after : answer(c, at, after)
-  })
+  app.put(
+    path,
+    changing(async (c, asked) => {
+      const body = await readBody(c, putBody)
+      if (body instanceof Response) return body
+      const rules = rulesOf(options)
+      const given = body.labels && readLabels(rules, body.labels)
+      if (typeof given === 'string') return problem(c, 400, 'bad_label', given)
+      const next = (before: Labels | undefined) =>
+        given ? withLabels(rules, before, given) : withOwner(rules.owner, before, body.owner ?? '')
+      const after = await change(c, options, { ...asked, next, reason: body.reason })
+      return after instanceof Response ? after : answer(c, asked.at, after)
+    }),
+  )
 
-  app.patch(path, async (c) => {
-    const at = placeOf(c, options)
-    if (at instanceof Response) return at
-    const precondition = preconditionOf(c)
-    if (precondition instanceof Response) return precondition
-    const body = await readBody(c, patchBody)
-    if (body instanceof Response) return body
-    const rules = rulesOf(options)
-    const next = (before: Labels | undefined) => {
-      const patched = patch(rules, before ?? noLabels, body)
-      return typeof patched === 'string' ? problem(c, 400, 'bad_label', patched) : patched
-    }
-    const after = await change(c, options, { at, precondition, next, reason: body.reason })
-    return after instanceof Response ? after : answer(c, at, after)
-  })
+  app.patch(
+    path,
+    changing(async (c, asked) => {
+      const body = await readBody(c, patchBody)
+      if (body instanceof Response) return body
+      const rules = rulesOf(options)
+      const next = (before: Labels | undefined) => {
+        const patched = patch(rules, before ?? noLabels, body)
+        return typeof patched === 'string' ? problem(c, 400, 'bad_label', patched) : patched
+      }
+      const after = await change(c, options, { ...asked, next, reason: body.reason })
+      return after instanceof Response ? after : answer(c, asked.at, after)
+    }),
+  )
 
-  app.delete(path, async (c) => {
-    const at = placeOf(c, options)
-    if (at instanceof Response) return at
-    const precondition = preconditionOf(c)
-    if (precondition instanceof Response) return precondition
-    const why = reasonOf(c)
-    if (why instanceof Response) return why
-    const next = (before: Labels | undefined) => (before ? noLabels : unknown(c))
-    const after = await change(c, options, { at, precondition, next, reason: why })
-    return after instanceof Response ? after : c.body(null, 204)
-  })
+  app.delete(
+    path,
+    changing(async (c, asked) => {
+      const why = reasonOf(c)
+      if (why instanceof Response) return why
+      const next = (before: Labels | undefined) => (before ? noLabels : unknown(c))
+      const after = await change(c, options, { ...asked, next, reason: why })
+      return after instanceof Response ? after : c.body(null, 204)
+    }),
+  )
 
-  app.post('/v1/resources/:resource/:id/transfer', async (c) => {
-    const at = placeOf(c, options)
-    if (at instanceof Response) return at
-    const precondition = preconditionOf(c)
-    if (precondition instanceof Response) return precondition
-    const body = await readBody(c, transferBody)
-    if (body instanceof Response) return body
-    const { to, from, reason } = body
-    const label = options.ownerLabel()
-    const next = (before: Labels | undefined) => {
-      if (!before) return unknown(c)
-      if (from !== undefined && !isOwner(label, before, from))
-        return problem(c, 409, 'not_the_owner', 'the resource belongs to somebody else than "from" says')
-      return withOwner(label, before, to)
-    }
-    const after = await change(c, options, { at, precondition, next, reason })
-    return after instanceof Response ? after : answer(c, at, after)
-  })
+  app.post(
+    '/v1/resources/:resource/:id/transfer',
+    changing(async (c, asked) => {
+      const body = await readBody(c, transferBody)
+      if (body instanceof Response) return body
+      const { to, from, reason } = body
+      const label = options.ownerLabel()
+      const next = (before: Labels | undefined) => {
+        if (!before) return unknown(c)
+        if (from !== undefined && !isOwner(label, before, from))
+          return problem(c, 409, 'not_the_owner', 'the resource belongs to somebody else than "from" says')
+        return withOwner(label, before, to)
+      }
+      const after = await change(c, options, { ...asked, next, reason })
+      return after instanceof Response ? after : answer(c, asked.at, after)
+    }),
+  )
 
   addList(app, options)
   addImport(app, options)

@@ -1,4 +1,4 @@
-import { claimOf } from '../core/capture-claim.ts'
+import { claimOf, type TakenBy } from '../core/capture-claim.ts'
 import { type JsonText, readJsonText } from '../core/capture-json.ts'
 import { firstSaid, isId, type ResponseHeaders, type Said } from '../core/capture-place.ts'
 import { type Labels, ownerLabels } from '../core/ownership.ts'
@@ -7,15 +7,13 @@ import type { RequestStep, ResponseFollower, ResponseStep } from '../core/proces
 import { endpointOf } from '../core/resource-endpoint.ts'
 import { type CaptureTold, captureTold, type Making, type OrphanReason } from './capture-events.ts'
 import { owesIntent, owesOrphan } from './capture-orphans.ts'
+import { changeLabels } from './label-change.ts'
 import { type ProcessingReason, processingAnswer } from './processor-answers.ts'
 import { bodyTooLarge, isEncoded } from './processor-body.ts'
 import { type CaptureOutcome, type ProcessorNeeds, secondsNow } from './processor-needs.ts'
 
 /** Seconds after which an intent that nobody followed to its end is an orphan: longer than an upstream may take to answer. */
 export const intentLife = 600
-
-/** Attempts to claim an id that others write at the same time. */
-const mostAttempts = 8
 
 /**
  * Begins a capture: what is about to be asked of the upstream is durable before it is asked, so that nothing is made of which
@@ -109,19 +107,20 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
     const { subject, tenant } = caller.facts
     const fresh = new Map([...ownerLabels(policy.ownerLabel, subject), ...endpointIn(found)])
     if (rules.tenantLabel !== undefined && tenant !== undefined) fresh.set(rules.tenantLabel, tenant)
+    const decide = (seen: Labels | undefined): Labels | TakenBy | 'own' => {
+      const claim = claimOf(seen, fresh, rules)
+      return claim.kind === 'write' ? claim.labels : claim.kind === 'own' ? 'own' : claim.by
+    }
     try {
-      const outcome = await claim(needs, capture.resource, id.text, (seen) => claimOf(seen, fresh, rules))
-      if (outcome.kind === 'own') {
+      const outcome = await changeLabels(needs.labels, capture.resource, id.text, decide, 'unknown')
+      if (outcome === 'own') {
         end('retried')
         void owesIntent(needs, decisionId)
         return { kind: 'pass' }
       }
-      const durable = await owesIntent(
-        needs,
-        decisionId,
-        outcome.kind === 'write' ? told.captured(id.text) : told.takeover(id.text, outcome.by),
-      )
-      if (outcome.kind === 'write') {
+      const written = typeof outcome !== 'string'
+      const durable = await owesIntent(needs, decisionId, written ? told.captured(id.text) : told.takeover(id.text, outcome))
+      if (written) {
         end('captured')
         return durable ? { kind: 'pass' } : answer('owner_unavailable')
       }
@@ -181,26 +180,4 @@ function followCapture(needs: ProcessorNeeds, making: Making, told: CaptureTold)
     },
     lost,
   }
-}
-
-/**
- * Replaces the labels of an id by compare and swap, however many others do.
- * @returns the claim that stands; with `write` it was written
- * @throws {Unavailable}
- */
-async function claim(
-  { labels }: Pick<ProcessorNeeds, 'labels'>,
-  resource: string,
-  id: string,
-  decide: (seen: Labels | undefined) => ReturnType<typeof claimOf>,
-): Promise<ReturnType<typeof claimOf>> {
-  let seen: Labels | undefined
-  for (let attempt = 0; attempt < mostAttempts; attempt++) {
-    // That nobody knows it yet is the rule, and then one round trip is enough.
-    if (attempt > 0) seen = (await labels.read(resource, id))?.labels
-    const claimed = decide(seen)
-    if (claimed.kind !== 'write') return claimed
-    if (await labels.swap(resource, id, seen, claimed.labels)) return claimed
-  }
-  throw new Unavailable('the labels of the resource change all the time')
 }

@@ -7,12 +7,10 @@ import type { Policy } from '../core/policy.ts'
 import { Unavailable } from '../core/ports.ts'
 import type { RequestStep, ResponseFollower, ResponseStep } from '../core/processing.ts'
 import type { OwnerDemand } from '../core/route.ts'
+import { changeLabels } from './label-change.ts'
 import { type Asked, processingAnswer } from './processor-answers.ts'
 import { eventOf, type ProcessorNeeds, secondsNow } from './processor-needs.ts'
 import { isPermitted } from './processor-permits.ts'
-
-/** Attempts to change labels that others change at the same time. */
-const mostAttempts = 8
 
 /** A request that takes a resource away. */
 export interface Removing {
@@ -37,11 +35,11 @@ export async function beginRemoval(needs: ProcessorNeeds, removing: Removing): P
     return seen === undefined ? 'unknown' : marked(seen, marks.deleting, checked.decisionId, secondsNow(needs))
   }
   try {
-    const done = await change(needs, resource, id, mark)
+    const done = await changeLabels(needs.labels, resource, id, mark)
     if (done === 'refused') return { kind: 'answer', answer: processingAnswer('not_owner', asked) }
     // Who need not own may take away what has no labels; there is nothing to mark.
     if (done === 'unknown') return { kind: 'skip' }
-    return { kind: 'follow', remove: [], body: false, response: followRemoval(needs, removing, done.seen) }
+    return { kind: 'follow', remove: [], body: false, response: followRemoval(needs, removing, done.seen ?? noLabels) }
   } catch (cause) {
     if (!(cause instanceof Unavailable)) throw cause
     needs.count.released('unavailable')
@@ -55,7 +53,7 @@ export async function beginRemoval(needs: ProcessorNeeds, removing: Removing): P
 
 /** Changes the labels as long as they have the mark of this request: who came later says what becomes of them. */
 async function whileMarked(needs: ProcessorNeeds, { checked, demand, id }: Removing, next: (seen: Labels) => Labels): Promise<boolean> {
-  const done = await change(needs, demand.resource, id, (seen) =>
+  const done = await changeLabels(needs.labels, demand.resource, id, (seen) =>
     seen !== undefined && isMarkedBy(seen, marks.deleting, checked.decisionId) ? next(seen) : 'theirs',
   )
   return done !== 'theirs'
@@ -131,25 +129,4 @@ function followRemoval(needs: ProcessorNeeds, removing: Removing, before: Labels
       over = true
     },
   }
-}
-
-/**
- * Replaces labels by compare and swap, however many others do.
- * @param next the labels to be; a word, where they are to stay as they are
- * @returns the word, or what they were before
- * @throws {Unavailable}
- */
-async function change<Word extends string>(
-  { labels }: Pick<ProcessorNeeds, 'labels'>,
-  resource: string,
-  id: string,
-  next: (seen: Labels | undefined) => Labels | Word,
-): Promise<Word | { readonly seen: Labels }> {
-  for (let attempt = 0; attempt < mostAttempts; attempt++) {
-    const seen = (await labels.read(resource, id))?.labels
-    const wanted = next(seen)
-    if (typeof wanted === 'string') return wanted
-    if (await labels.swap(resource, id, seen, wanted)) return { seen: seen ?? noLabels }
-  }
-  throw new Unavailable('the labels of the resource change all the time')
 }

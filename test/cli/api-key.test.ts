@@ -1,34 +1,22 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { isWholeApiKey, makeApiKey } from '../../src/core/api-key.ts'
-import { freePorts } from '../support/free-port.ts'
-import { type RunningPostern, startPostern } from '../support/postern.ts'
-import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
+import type { RunningPostern } from '../support/postern.ts'
 import { cli, type Ran } from './captured.ts'
+import { startInitialized } from './initialized.ts'
 
 describe('postern api-key', function () {
   this.timeout(30_000)
-  let folder: TemporaryFolder
   let service: RunningPostern
   let at: readonly string[]
+  let stop: () => Promise<void>
 
   before(async () => {
-    folder = temporaryFolder()
-    assert.equal((await cli(['init', '--dir', folder.path])).code, 0)
-    const [admin, issuer] = await freePorts(2)
     const partners =
       '  - { name: partners, type: api-keys, default_role: sandbox:invoke, subject_namespace: "key:", may_assert: [sandbox:invoke] }'
-    const policy = readFileSync(folder.file('postern.yaml'), 'utf8')
-      .replace(':9192', `:${admin}`)
-      .replace(':9193', `:${issuer}`)
-      .replace('identity:\n', `identity:\n${partners}\n`)
-    service = await startPostern(policy, { folder })
-    at = ['--config', service.config]
+    ;({ service, at, stop } = await startInitialized((policy) => policy.replace('identity:\n', `identity:\n${partners}\n`)))
   })
-  after(async () => {
-    assert.equal(await service.stop(), 0)
-    folder.remove()
-  })
+  after(() => stop())
   const run = (...argv: string[]): Promise<Ran> => cli(['api-key', ...argv, ...at])
   const make = async (...argv: string[]): Promise<Record<string, string>> => {
     const { code, out, err } = await run('create', '--json', ...argv)

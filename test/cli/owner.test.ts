@@ -13,6 +13,7 @@ import { startRedis } from '../support/redis.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 import { cli } from './captured.ts'
+import { startInitialized } from './initialized.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const label = 'agentcube.io/owner'
@@ -36,19 +37,12 @@ describe('postern owner, with a running service', function () {
   let folder: TemporaryFolder
   let service: RunningPostern
   let at: readonly string[]
+  let stop: () => Promise<void>
 
   before(async () => {
-    folder = temporaryFolder()
-    assert.equal((await cli(['init', '--dir', folder.path])).code, 0)
-    const [admin, issuer] = [await freePort(), await freePort()]
-    const policy = readFileSync(folder.file('postern.yaml'), 'utf8').replace(':9192', `:${admin}`).replace(':9193', `:${issuer}`)
-    service = await startPostern(policy, { folder })
-    at = ['--config', service.config]
+    ;({ folder, service, at, stop } = await startInitialized())
   })
-  after(async () => {
-    assert.equal(await service.stop(), 0)
-    folder.remove()
-  })
+  after(() => stop())
 
   const owner = (...words: string[]) => cli(['owner', ...words, ...at])
   const told = async (...words: string[]) => {
