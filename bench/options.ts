@@ -15,6 +15,7 @@ export const usage = `npm run bench [-- OPTIONS]
   --show FILE        print the tables of an earlier run, and measure nothing
   --list             name all rows, and end
   --direct           the first request to a new sandbox, with and without a router; --direct --help tells more
+  --upstreams        the first request to a new sandbox, with mTLS and by the token alone; --upstreams --help tells more
 
 Exit code 0, 1 where a promise was broken or a guarded ratio is too high, 2 for wrong arguments.`
 

@@ -1,6 +1,6 @@
 // The two Envoys: the edge, which sends each host another way, and a router behind it.
 
-const type = (name: string) => ({ '@type': `type.googleapis.com/envoy.${name}` })
+export const type = (name: string) => ({ '@type': `type.googleapis.com/envoy.${name}` })
 const loopback = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
 /** The host by which a request chooses its way. */
@@ -9,14 +9,14 @@ export const hosts = { direct: 'direct.bench', hop: 'hop.bench', lookup: 'lookup
 /** Who asks, where jwt_authn would leave it: verifying a token costs the same on every way. */
 export const payload = { iss: 'https://bench.example', aud: 'bench', sub: 'alice', roles: ['invoke'], exp: Date.UTC(2100, 0) / 1000 }
 
-const claims = {
+export const claims = {
   name: 'envoy.filters.http.set_metadata',
   typed_config: {
     ...type('extensions.filters.http.set_metadata.v3.Config'),
     metadata: [{ metadata_namespace: 'envoy.filters.http.jwt_authn', value: { users: payload } }],
   },
 }
-const extAuthz = {
+export const extAuthz = {
   name: 'envoy.filters.http.ext_authz',
   typed_config: {
     ...type('extensions.filters.http.ext_authz.v3.ExtAuthz'),
@@ -25,9 +25,15 @@ const extAuthz = {
     metadata_context_namespaces: ['envoy.filters.http.jwt_authn'],
   },
 }
-const router = { name: 'envoy.filters.http.router', typed_config: type('extensions.filters.http.router.v3.Router') }
+export const router = { name: 'envoy.filters.http.router', typed_config: type('extensions.filters.http.router.v3.Router') }
 
-function bootstrap(port: number, admin: string, filters: readonly object[], virtualHosts: readonly object[], clusters: readonly object[]) {
+export function bootstrap(
+  port: number,
+  admin: string,
+  filters: readonly object[],
+  virtualHosts: readonly object[],
+  clusters: readonly object[],
+) {
   const manager = {
     ...type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
     ...{ stat_prefix: 'bench', http_filters: filters, route_config: { virtual_hosts: virtualHosts } },
@@ -42,7 +48,7 @@ function bootstrap(port: number, admin: string, filters: readonly object[], virt
 }
 
 /** Connects to what Postern set, as envoy/direct.yaml has it. */
-const sandboxes = {
+export const sandboxes = {
   name: 'sandboxes',
   type: 'ORIGINAL_DST',
   lb_policy: 'CLUSTER_PROVIDED',
@@ -58,7 +64,7 @@ const fixed = (name: string, address: object) => ({
   load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
 })
 
-function postern(socket: string) {
+export function postern(socket: string) {
   const options = 'extensions.upstreams.http.v3.HttpProtocolOptions'
   return {
     ...fixed('postern', { pipe: { path: socket } }),
@@ -68,7 +74,7 @@ function postern(socket: string) {
   }
 }
 
-const all = (name: string, domain: string, cluster: string) => ({
+export const all = (name: string, domain: string, cluster: string) => ({
   ...{ name, domains: [domain], routes: [{ match: { prefix: '/' }, route: { cluster } }] },
 })
 

@@ -74,7 +74,7 @@ async function ready(what: string, server: Server, isReady: () => Promise<boolea
   }
 }
 
-async function startPostern(main: string, folder: string, policy: string, admin: number): Promise<Server> {
+export async function startPostern(main: string, folder: string, policy: string, admin: number): Promise<Server> {
   const config = join(folder, 'postern.yaml')
   writeFileSync(config, policy, { mode: 0o600 })
   const env = { NODE_ENV: 'production', NODE_OPTIONS: '' }
@@ -88,7 +88,7 @@ async function startPostern(main: string, folder: string, policy: string, admin:
   return ready('Postern', server, isReady)
 }
 
-async function startEnvoy(binary: string, folder: string, config: (admin: string) => object): Promise<Server> {
+export async function startEnvoy(binary: string, folder: string, config: (admin: string) => object): Promise<Server> {
   const admin = join(folder, 'envoy.sock')
   const path = join(folder, 'envoy.json')
   writeFileSync(path, JSON.stringify(config(admin)), { mode: 0o600 })

@@ -1,7 +1,8 @@
 /**
  * `npm run bench [-- OPTIONS]`: finds Node, installs and builds what is missing, and runs bench/run.ts, which measures
  * Postern beside its peers. `-- --help` tells its options. Linux only: it reads CPU times from /proc. With `--direct` it runs
- * bench/direct/run.ts in its place: what a router between Envoy and a new sandbox costs.
+ * bench/direct/run.ts in its place: what a router between Envoy and a new sandbox costs; with `--upstreams` bench/upstreams/run.ts: what
+ * mTLS to a new sandbox costs.
  */
 import { join } from 'node:path'
 import { runAttached } from './attached.mjs'
@@ -16,7 +17,8 @@ try {
   await ensurePackages()
   await ensureBuild()
   const args = process.argv.slice(2)
-  runAttached(node, [join(checkout, args.includes('--direct') ? 'bench/direct/run.ts' : 'bench/run.ts'), ...args])
+  const other = ['direct', 'upstreams'].find((name) => args.includes(`--${name}`))
+  runAttached(node, [join(checkout, other === undefined ? 'bench/run.ts' : `bench/${other}/run.ts`), ...args])
 } catch (error) {
   if (!(error instanceof SetupError)) throw error
   process.stderr.write(`bench: ${error.message}\n`)

@@ -1,15 +1,19 @@
 /**
- * `npm test`: fetches what the tests need, runs the checks and every group of tests, and prints coverage and totals.
+ * `npm test`: fetches what the tests need, runs the checks and every group of tests that is ready in about two minutes, and
+ * prints coverage and totals. `npm run test:all` goes on with the groups whose programs are built from source first.
  *
- *   npm test                          everything
- *   npm test -- unit e2e              some groups: checks unit contract e2e clients federation kubernetes attacks dex keycloak
- *                                     faults conformance floods
+ *   npm test                          checks unit contract e2e clients realms upstreams federation attacks dex keycloak faults conformance floods
+ *   npm run test:all                  those, and kubernetes workloads spire everything manifests upgrade images istio
+ *   npm test -- unit spire            some groups, of either kind
  *   npm test -- test/core             only files whose path holds this
  *   npm test -- --grep 'no_route'     only tests whose title matches
+ *   npm run test:all -- --beyond      only the groups that `npm test` leaves out
+ *     --within MINUTES                leaves out each that would not be done by then, with what it has to build
  *
- * Exit code 0 when nothing failed, 1 when something did, 2 for wrong arguments. The last line is `N passed, N failed, N skipped`.
+ * Exit code 0 when nothing failed, 1 when something did, 2 for wrong arguments. The last line is `N passed, N failed, N skipped`,
+ * and what groups were left out. With POSTERN_CI_TOTALS, a file, the totals of the runs before this one are counted in.
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -17,43 +21,27 @@ import { step } from './cache.mjs'
 import { CommandError, run, SetupError } from './command.mjs'
 import { ensureDex } from './dex.mjs'
 import { ensureEnvoy } from './envoy.mjs'
-import { ensureFederation, findKubernetes } from './federation.mjs'
+import { groupOf, groups, isLong, isServed, limitOf, long } from './groups.mjs'
 import { ensureH2spec } from './h2spec.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
 import { ensureNode } from './node.mjs'
 import { ensureBuild, ensurePackages } from './packages.mjs'
+import { minutesFor, programs } from './programs.mjs'
 import { ensureRedis } from './redis.mjs'
 import { ensureSchemathesis } from './schemathesis.mjs'
 import { ensureAgentcubeSdk } from './sdk.mjs'
 import { runMocha, testFiles } from './suites.mjs'
 
-const minutes = 60_000
-/** Folders under test/ that need real servers, in the order in which they run … */
-const served = {
-  contract: 6 * minutes,
-  e2e: 18 * minutes,
-  clients: 3 * minutes,
-  federation: 5 * minutes,
-  kubernetes: 8 * minutes,
-  attacks: 5 * minutes,
-  dex: 3 * minutes,
-  keycloak: 6 * minutes,
-  faults: 25 * minutes,
-}
-/** … and those that press on the check listener alone; every other folder is `unit`. */
-const pressing = { conformance: 6 * minutes, floods: 4 * minutes }
-const groups = { checks: 0, unit: 22 * minutes, ...served, ...pressing }
-
-/** @typedef {keyof typeof groups} Group */
+/** @typedef {import('./groups.mjs').Group} Group */
 
 const { values, positionals } = readArguments()
-const chosen = /** @type {Group[]} */ (positionals.filter((word) => word in groups))
-const paths = positionals.filter((word) => !(word in groups))
+const chosen = positionals.filter((word) => groups.some((group) => group === word))
+const paths = positionals.filter((word) => !chosen.includes(word))
 const narrowed = chosen.length > 0 || paths.length > 0 || values.grep !== undefined
 const filesOf = listFiles()
-const wanted = /** @type {Group[]} */ (Object.keys(groups)).filter((group) =>
-  group === 'checks' ? !narrowed || chosen.includes('checks') : filesOf[group].length > 0,
-)
+const wanted = groups.filter((group) => (group === 'checks' ? isWanted(group) : isWanted(group) && filesOf[group].length > 0))
+/** Groups that did not run, with why. @type {string[]} */
+const leftOut = []
 const totals = { passed: 0, failed: 0, skipped: 0 }
 /** @type {string[]} */
 const problems = []
@@ -81,7 +69,7 @@ async function main() {
     await check('biome check', () => run(node, ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'], { env }))
     await check('tsc --noEmit', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit'], { env }))
   }
-  const withServers = wanted.some((group) => group in served)
+  const withServers = wanted.some(isServed)
   if (wanted.some((group) => group !== 'checks')) env.POSTERN_TEST_REDIS = await ensureRedis()
   if (withServers) await fetchServers(env)
   if (wanted.includes('conformance')) {
@@ -91,11 +79,13 @@ async function main() {
     })
   }
   for (const group of wanted) {
-    if (group !== 'checks') await runGroup(group, node, env)
+    if (group === 'checks') continue
+    if (isLong(group) && !(await prepare(group, node, env))) continue
+    await runGroup(group, node, env)
     // Both transports answer alike: what goes through Envoy is asked of the other one, too.
     if (group === 'e2e') await runGroup(group, node, { ...env, POSTERN_LISTEN_CHECK_TRANSPORT: 'grpc-js' }, ', transport: grpc-js')
   }
-  if (wanted.some((group) => group !== 'checks') && values.grep === undefined) await printCoverage(node)
+  if (wanted.some((group) => group !== 'checks') && values.grep === undefined && !values.beyond) await printCoverage(node)
   if (withServers) {
     const said = env.POSTERN_TEST_DOCKER ? 'answered: testcontainers took part' : 'did not answer: native servers only'
     process.stdout.write(`A Docker engine ${said}.\n`)
@@ -120,17 +110,43 @@ async function fetchServers(env) {
     if ('path' in dex) env.POSTERN_TEST_DEX = dex.path
     else process.stdout.write(`Without dex, whose tests are skipped: ${dex.reason}\n`)
   }
-  if (wanted.includes('federation') || wanted.includes('kubernetes')) {
-    const ensure = wanted.includes('federation') ? ensureFederation : findKubernetes
-    const { env: found, reasons } = await ensure(env.POSTERN_TEST_NODE ?? process.execPath)
-    Object.assign(env, found)
-    for (const reason of reasons) process.stdout.write(`Without a real server, whose tests are skipped: ${reason}\n`)
-  }
   try {
     await run('docker', ['info'], { limit: 3_000 })
     env.POSTERN_TEST_DOCKER = '1'
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
+  }
+}
+
+/**
+ * Gets what a long group needs.
+ * @param {keyof typeof long} group @param {string} node @param {Record<string, string>} env is added to
+ * @returns {Promise<boolean>} false where the group is left out: no time, or a build that fails, which counts as one failure
+ */
+async function prepare(group, node, env) {
+  const { typical, programs: names } = long[group]
+  const needed = names.reduce((sum, name) => sum + minutesFor(name), typical)
+  const left = values.within === undefined ? Number.POSITIVE_INFINITY : Number(values.within) - performance.now() / 60_000
+  if (needed > left) {
+    totals.skipped += filesOf[group].length
+    leftOut.push(`${group} (about ${Math.ceil(needed)} minutes, and ${Math.max(0, Math.floor(left))} are left)`)
+    return false
+  }
+  try {
+    for (const name of names) {
+      const got = await programs[name]?.get(node)
+      if (got && 'env' in got) Object.assign(env, got.env)
+      else if (got) {
+        process.stdout.write(`Without ${name}, whose tests are skipped: ${got.reason}\n`)
+        leftOut.push(`what needs ${name} in ${group}`)
+      }
+    }
+    return true
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    totals.failed += 1
+    problems.push(`${group}: ${error.message}`)
+    return false
   }
 }
 
@@ -141,7 +157,7 @@ async function findH2spec(env) {
   else process.stdout.write(`Without h2spec, whose tests are skipped: ${found.reason}\n`)
 }
 
-/** @param {Exclude<Group, 'checks'>} group @param {string} node @param {Record<string, string>} env @param {string} [how] told beside its name */
+/** @param {Group} group @param {string} node @param {Record<string, string>} env @param {string} [how] told beside its name */
 async function runGroup(group, node, env, how = '') {
   const files = filesOf[group]
   if ((group === 'keycloak' && env.POSTERN_TEST_KEYCLOAK === undefined) || (group === 'dex' && env.POSTERN_TEST_DEX === undefined)) {
@@ -158,7 +174,7 @@ async function runGroup(group, node, env, how = '') {
     // Counting what runs makes a service slower than it is, which the floods would show.
     env: group === 'floods' ? env : { ...env, NODE_V8_COVERAGE: join(folder, 'coverage') },
     totals: join(folder, `${group}${how === '' ? '' : '-again'}.json`),
-    limit: groups[group],
+    limit: limitOf(group),
   })
   totals.passed += result.passed
   totals.failed += result.failed
@@ -206,41 +222,59 @@ async function printCoverage(node) {
 /** @returns {number} the exit code */
 function finish() {
   for (const problem of problems) process.stdout.write(`✗ ${problem}\n`)
-  process.stdout.write(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`)
+  const { passed, failed, skipped, missing } = withEarlier()
+  const without = missing.length === 0 ? '' : `; left out: ${missing.join(', ')}`
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped${without}\n`)
   return totals.failed === 0 ? 0 : 1
 }
 
-/** @returns {Record<Exclude<Group, 'checks'>, string[]>} the files to run */
+/** The totals, with those of the runs that wrote to the same file before, which is written anew. */
+function withEarlier() {
+  const file = process.env.POSTERN_CI_TOTALS
+  const sum = { ...totals, missing: leftOut }
+  if (file === undefined) return sum
+  if (existsSync(file)) {
+    const before = JSON.parse(readFileSync(file, 'utf8'))
+    for (const name of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[name] += before[name]
+    sum.missing = [...before.missing, ...leftOut]
+  }
+  writeFileSync(file, JSON.stringify(sum))
+  return sum
+}
+
+/** @param {'checks' | Group} group */
+function isWanted(group) {
+  if (chosen.length > 0) return chosen.includes(group)
+  if (group === 'checks') return !narrowed && !values.beyond
+  if (paths.length > 0) return true
+  return isLong(group) ? values.all === true || values.beyond === true : !values.beyond
+}
+
+/** @returns {Record<Group, string[]>} the files to run */
 function listFiles() {
   const all = testFiles('test').filter((file) => paths.length === 0 || paths.some((path) => file.includes(path.replace(/^\.\//, ''))))
-  const groupOf = (/** @type {string} */ file) => {
-    const name = file.split('/')[1] ?? ''
-    return name in served || name in pressing ? name : 'unit'
-  }
-  const list = (/** @type {Exclude<Group, 'checks'>} */ group) =>
-    chosen.length > 0 && !chosen.includes(group) ? [] : all.filter((file) => groupOf(file) === group)
-  return {
-    unit: list('unit'),
-    contract: list('contract'),
-    e2e: list('e2e'),
-    clients: list('clients'),
-    kubernetes: list('kubernetes'),
-    federation: list('federation'),
-    attacks: list('attacks'),
-    dex: list('dex'),
-    keycloak: list('keycloak'),
-    faults: list('faults'),
-    conformance: list('conformance'),
-    floods: list('floods'),
-  }
+  const named = groups.filter((group) => group !== 'checks')
+  return /** @type {Record<Group, string[]>} */ (
+    Object.fromEntries(named.map((group) => [group, all.filter((file) => groupOf(file) === group)]))
+  )
 }
 
 function readArguments() {
   try {
-    const read = parseArgs({ options: { grep: { type: 'string', short: 'g' } }, allowPositionals: true })
-    const unknown = read.positionals.find((word) => !(word in groups) && !/[/.]/.test(word))
-    if (unknown === undefined) return read
-    process.stderr.write(`unknown group ${unknown}; there are ${Object.keys(groups).join(', ')}\n`)
+    const read = parseArgs({
+      options: {
+        grep: { type: 'string', short: 'g' },
+        all: { type: 'boolean' },
+        beyond: { type: 'boolean' },
+        within: { type: 'string' },
+      },
+      allowPositionals: true,
+    })
+    const unknown = read.positionals.find((word) => !groups.some((group) => group === word) && !/[/.]/.test(word))
+    const { within } = read.values
+    if (within !== undefined && !/^\d+(?:\.\d+)?$/.test(within)) process.stderr.write(`--within ${within}: expected minutes, such as 45\n`)
+    else if (unknown === undefined) return read
+    else process.stderr.write(`unknown group ${unknown}; there are ${groups.join(', ')}\n`)
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
   }

@@ -12,8 +12,8 @@ export type ClientAuth =
       readonly kid?: string
       readonly alg?: 'RS256' | 'PS256' | 'ES256' | 'EdDSA'
     }
-  /** Mutual TLS (RFC 8705, section 2); PEM. */
-  | { readonly method: 'mtls'; readonly cert: () => string; readonly key: () => string }
+  /** Mutual TLS (RFC 8705, section 2), by the certificate of the HTTP client. */
+  | { readonly method: 'mtls' }
 
 const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 
-/** How long a file's content is used before it is read again: certificates and secrets that rotate are in use within this. */
+/** How long a file's content is used before it is read again: tokens and key sets that rotate are in use within this. */
 const freshMs = 30_000
 
 /**
- * The text of a file that may be replaced while the service runs, such as a certificate that rotates.
+ * The text of a file that may be replaced while the service runs, such as a token that rotates. Certificates and their keys are
+ * files that belong together: those are the business of certificate-files.ts.
  * @returns a function that reads again at most every 30 s; where that fails the last good text stays in use
  * @throws what `node:fs` throws, where the file cannot be read at all
  */

@@ -1,5 +1,6 @@
-import { Agent as PlainAgent, request as plainRequest, type RequestOptions } from 'node:http'
-import { Agent as TlsAgent, request as tlsRequest } from 'node:https'
+import { type ClientRequest, Agent as PlainAgent, request as plainRequest, type RequestOptions } from 'node:http'
+import { type AgentOptions, Agent as TlsAgent, request as tlsRequest } from 'node:https'
+import type { CertificateTexts } from '../core/certificates.ts'
 import { isEndpointUrl } from '../core/endpoint-url.ts'
 
 /** What an outbound call can fail with; an answer of 4xx or 5xx is no failure here. */
@@ -20,10 +21,11 @@ export interface HttpClientOptions {
   readonly timeoutMs: number
   /** Bytes of an answer's body; 1 MiB unless given. */
   readonly maxBody?: number
-  /** PEM: the authorities that servers are trusted by instead of the system's. */
-  readonly ca?: string
-  /** PEM: client certificate and key for mTLS, asked for each call since they rotate. */
-  readonly identity?: () => { readonly cert: string; readonly key: string }
+  /**
+   * The authorities that servers are trusted by instead of the system's, and the client certificate for mTLS. Asked for each
+   * call, since they rotate: other ones than before make new connections.
+   */
+  readonly tls?: (() => CertificateTexts) | undefined
 }
 
 /** A call; GET unless given. */
@@ -59,7 +61,7 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
   const maxBody = options.maxBody ?? 1024 * 1024
   const keep = { keepAlive: true, maxSockets: 32, maxFreeSockets: 4 }
   const plain = new PlainAgent(keep)
-  const tls = new TlsAgent({ ...keep, minVersion: 'TLSv1.2', ...(options.ca !== undefined && { ca: options.ca }) })
+  const tls = tlsAgents(keep, options.tls)
   const pending = new Set<(failure: HttpFailure) => void>()
   let closed = false
 
@@ -73,11 +75,16 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
         method,
         headers: { accept: 'application/json', ...headers, ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }) },
       }
-      const request =
-        url.protocol === 'https:'
-          ? // The agent keeps connections apart by certificate: a rotated one makes new ones.
-            tlsRequest(url, { ...settings, ...options.identity?.(), agent: tls })
-          : plainRequest(url, { ...settings, agent: plain })
+      let request: ClientRequest
+      try {
+        request =
+          url.protocol === 'https:'
+            ? tlsRequest(url, { ...settings, agent: tls.current() })
+            : plainRequest(url, { ...settings, agent: plain })
+      } catch (cause) {
+        // There are no certificates yet, or none that TLS takes.
+        return reject(new HttpFailure('network', `${url.host} cannot be called`, { cause }))
+      }
       const done = (): void => {
         clearTimeout(timer)
         pending.delete(fail)
@@ -121,7 +128,47 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
       closed = true
       for (const fail of [...pending]) fail(new HttpFailure('closed', 'the client was closed'))
       plain.destroy()
-      tls.destroy()
+      tls.close()
+    },
+  }
+}
+
+/** An agent for the certificates in use. One of other certificates ends with its calls: what it keeps open or remembers is not used again. */
+function tlsAgents(keep: AgentOptions, certificates: HttpClientOptions['tls']) {
+  const made = (texts: CertificateTexts): TlsAgent => {
+    const { cert, key, ca } = texts
+    return new TlsAgent({
+      ...keep,
+      minVersion: 'TLSv1.2',
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+      ...(ca !== undefined && { ca }),
+    })
+  }
+  const old = new Set<TlsAgent>()
+  let of: CertificateTexts | undefined
+  let agent = certificates ? undefined : made({})
+  const current = (): TlsAgent => {
+    const now = certificates?.()
+    if (agent && (now === of || now === undefined || (now.cert === of?.cert && now.key === of?.key && now.ca === of?.ca))) return agent
+    const next = made(now ?? {})
+    if (agent) leave(agent)
+    agent = next
+    of = now
+    return next
+  }
+  const leave = (before: TlsAgent): void => {
+    before.maxFreeSockets = 0
+    for (const sockets of Object.values(before.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
+    // A timeout bounds each call, and so what is left of it.
+    old.add(before)
+    for (const one of old) if (one !== before && Object.keys(one.sockets).length === 0) old.delete(one)
+  }
+  return {
+    current,
+    close: () => {
+      agent?.destroy()
+      for (const one of old) one.destroy()
     },
   }
 }

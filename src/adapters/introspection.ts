@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
+import type { CertificateTexts } from '../core/certificates.ts'
 import { type JsonObject, readJsonObject } from '../core/json.ts'
 import type { Soon } from '../core/ports.ts'
 import { authenticate, type ClientAuth } from './client-auth.ts'
@@ -24,8 +25,8 @@ export interface IntrospectionOptions {
   readonly size?: number
   /** Questions at a time; 64 unless given. */
   readonly maxInFlight?: number
-  /** PEM of the authorities that the issuer is trusted by instead of the system's. */
-  readonly ca?: string
+  /** What the issuer is trusted by instead of the system's authorities, and the client certificate, of `auth` mtls too. */
+  readonly tls?: (() => CertificateTexts) | undefined
   readonly breaker?: BreakerOptions
   /** Milliseconds since the epoch. */
   readonly clock?: () => number
@@ -88,8 +89,7 @@ export function openIntrospection(options: IntrospectionOptions): Introspection 
   const http = openHttpClient({
     timeoutMs: options.timeoutMs ?? 1000,
     maxBody: largestAnswer,
-    ...(options.ca !== undefined && { ca: options.ca }),
-    ...(auth.method === 'mtls' && { identity: () => ({ cert: auth.cert(), key: auth.key() }) }),
+    tls: options.tls,
   })
   const guard: Breaker = breaker(options.breaker)
   // Two memories, so that a flood of made-up tokens does not push out those of callers. One issuer's only: each has its own.

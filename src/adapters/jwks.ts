@@ -1,3 +1,4 @@
+import type { CertificateTexts } from '../core/certificates.ts'
 import { type SignatureAlgorithm, signatureAlgorithms, suits } from '../core/jws.ts'
 import type { Soon } from '../core/ports.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
@@ -18,8 +19,8 @@ export interface JwksOptions {
   readonly timeoutMs?: number
   /** Milliseconds between two fetches for unknown key ids; 30 s unless given. */
   readonly cooldownMs?: number
-  /** PEM of the authorities that the issuer's server is trusted by instead of the system's. */
-  readonly ca?: string
+  /** What the issuer's server is trusted by instead of the system's authorities. */
+  readonly tls?: (() => CertificateTexts) | undefined
   /** Of the key set, for an issuer without discovery. */
   readonly uri?: string
   /** Bearer token for the discovery document and `uri`, read anew for each fetch; never sent to a `jwks_uri` of another origin. */
@@ -81,7 +82,7 @@ const longestTimerMs = 2 ** 31 - 1
  */
 export function openJwks(options: JwksOptions): Jwks {
   const { issuer, refreshMs = 6 * 3_600_000, staleForMs = 24 * 3_600_000, cooldownMs = 30_000, clock = Date.now } = options
-  const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, ...(options.ca !== undefined && { ca: options.ca }) })
+  const http = openHttpClient({ timeoutMs: options.timeoutMs ?? 2000, tls: options.tls })
   const wanted = new Set(options.algorithms)
   let keys: readonly PublicJwk[] | undefined
   /** Of these, those for an algorithm that somebody wants. */

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parse } from 'yaml'
+import { CertificateFault, type CertificateTexts } from '../core/certificates.ts'
 import { isEndpointUrl } from '../core/endpoint-url.ts'
 import { isJsonObject, type Json, type JsonObject } from '../core/json.ts'
 import { systemCode } from '../core/system-code.ts'
+import { openCertificateLoader } from './certificate-files.ts'
 import { freshFile } from './fresh-file.ts'
 
 /** How an API server is reached, and as whom. Files are read anew while they are used, since they rotate. */
@@ -45,7 +47,7 @@ export function serviceAccountAccess(env: Readonly<Record<string, string | undef
     )
   return {
     url: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    ca: opened(join(folder, 'ca.crt'), 'the service account'),
+    ca: authorities({ ca: join(folder, 'ca.crt') }, 'the service account'),
     serverName: undefined,
     token: trimmed(opened(join(folder, 'token'), 'the service account')),
     certificate: undefined,
@@ -77,17 +79,17 @@ export function kubeconfigAccess(file: string, context: string | undefined): Kub
 
   const token = text(user['token'])
   const tokenFile = text(user['tokenFile'])
-  const cert = material(user, 'client-certificate', folder, file)
-  const key = material(user, 'client-key', folder, file)
+  const cert = material(user, 'client-certificate', folder)
+  const key = material(user, 'client-key', folder)
   if ((cert === undefined) !== (key === undefined))
     throw new AccessRefused(`${file}: expected client-certificate and client-key together, and found one of them`)
   return {
     url: serverOf(cluster, file),
-    ca: material(cluster, 'certificate-authority', folder, file),
+    ca: authorities({ ca: material(cluster, 'certificate-authority', folder) }, file),
     serverName: text(cluster['tls-server-name']),
     // As kubectl does: the file wins where both are there.
     token: tokenFile === undefined ? token && (() => token) : trimmed(opened(resolve(folder, tokenFile), file)),
-    certificate: cert && key && (() => ({ cert: cert(), key: key() })),
+    certificate: cert !== undefined && key !== undefined ? identity({ cert, key }, file) : undefined,
     namespace: text(chosen['namespace']),
     from: `${file}, context ${name}`,
   } as KubernetesAccess
@@ -133,15 +135,52 @@ function serverOf(cluster: JsonObject, file: string): string {
   return url.href.replace(/\/+$/, '')
 }
 
-/** What stands in a file, or in the kubeconfig itself in base64 (`<name>-data`), which wins. */
-function material(entry: JsonObject, name: string, folder: string, file: string): (() => string) | undefined {
+/** A file, or what stands in the kubeconfig itself in base64 (`<name>-data`), which wins. */
+type Material = string | { readonly data: string }
+
+function material(entry: JsonObject, name: string, folder: string): Material | undefined {
   const data = text(entry[`${name}-data`])
-  if (data !== undefined) {
-    const decoded = Buffer.from(data, 'base64').toString()
-    return () => decoded
-  }
+  if (data !== undefined) return { data: Buffer.from(data, 'base64').toString() }
   const path = text(entry[name])
-  return path === undefined ? undefined : opened(resolve(folder, path), file)
+  return path === undefined ? undefined : resolve(folder, path)
+}
+
+/** Those that stand in files are looked after as one set. @throws {AccessRefused} */
+function certificatesOf(
+  materials: { readonly [part in keyof CertificateTexts]?: Material | undefined },
+  whose: string,
+): () => CertificateTexts {
+  const entries = Object.entries(materials)
+  const files = Object.fromEntries(entries.filter(([, one]) => typeof one === 'string')) as CertificateTexts
+  const said = Object.fromEntries(entries.flatMap(([part, one]) => (typeof one === 'object' ? [[part, one.data]] : []))) as CertificateTexts
+  if (Object.keys(files).length === 0) return () => said
+  // Of a pair of which one half is a file, each half is taken as it is.
+  if (Object.keys(said).length > 0) {
+    const half = Object.entries(files).map(([part, path]) => [part, opened(path, whose)] as const)
+    return () => ({ ...said, ...Object.fromEntries(half.map(([part, read]) => [part, read()])) })
+  }
+  const source = openCertificateLoader().open('kubernetes', files)
+  try {
+    source.current()
+  } catch (cause) {
+    source.close()
+    throw cause instanceof CertificateFault ? new AccessRefused(`${whose}: ${cause.message}`) : cause
+  }
+  return source.current
+}
+
+function authorities({ ca }: { readonly ca: Material | undefined }, whose: string): (() => string) | undefined {
+  if (ca === undefined) return undefined
+  const read = certificatesOf({ ca }, whose)
+  return () => read().ca ?? ''
+}
+
+function identity(pair: { readonly cert: Material; readonly key: Material }, whose: string): KubernetesAccess['certificate'] {
+  const read = certificatesOf(pair, whose)
+  return () => {
+    const { cert = '', key = '' } = read()
+    return { cert, key }
+  }
 }
 
 function opened(path: string, whose: string): () => string {

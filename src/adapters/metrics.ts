@@ -3,6 +3,7 @@ import type { ProcessingCounts } from '../check/processor-needs.ts'
 import { revocationLevels } from '../core/ports.ts'
 import type { DenyReason } from '../core/reasons.ts'
 import { type AuditMetrics, registerAudit } from './metrics-audit.ts'
+import { type CertificateMetric, registerCertificates } from './metrics-certificates.ts'
 import { type CheckMetrics, createCheckMetrics } from './metrics-checks.ts'
 import { registerProcessing } from './metrics-processing.ts'
 import { createRuntimeMetrics } from './metrics-runtime.ts'
@@ -23,6 +24,8 @@ export interface MetricSources {
   readonly owed?: () => Readonly<Record<string, number>> | undefined
   /** undefined until the audit trail is open. */
   readonly audit?: () => AuditMetrics | undefined
+  /** Of this process; none where nothing speaks TLS. */
+  readonly certificates?: () => readonly CertificateMetric[]
   /** Known here; undefined where no validator admits any. */
   readonly apiKeys?: () => number | undefined
   /** Registered, and heard of in time, when it was counted last; undefined where there is no broker. */
@@ -163,6 +166,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ),
   )
   registerAudit(registry, () => sources.audit?.())
+  registerCertificates(registry, () => sources.certificates?.() ?? [])
   const processing = registerProcessing(registry, () => sources.owed?.())
   const requestName = 'postern_request_duration_seconds'
   register(registry, 'histogram', requestName, 'Requests to the admin and issuer listeners', () =>

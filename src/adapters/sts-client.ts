@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { CertificateTexts } from '../core/certificates.ts'
 import { readJsonObject } from '../core/json.ts'
 import { authenticate, type ClientAuth } from './client-auth.ts'
 import { type HttpAnswer, HttpFailure, openHttpClient } from './http-client.ts'
@@ -16,8 +17,8 @@ export interface StsClientOptions {
   readonly allowOpaque: boolean
   /** `subjects_of`: the validator whose principals may be exchanged here. */
   readonly subjectsOf: string
-  /** PEM of the authorities that the endpoint is trusted by instead of the system's. */
-  readonly ca?: string
+  /** What the endpoint is trusted by instead of the system's authorities, and the client certificate, of `auth` mtls too. */
+  readonly tls?: (() => CertificateTexts) | undefined
   readonly breaker?: BreakerOptions
 }
 
@@ -41,8 +42,7 @@ export function openStsClient(options: StsClientOptions): StsClient {
   const { auth } = options
   const http = openHttpClient({
     timeoutMs: options.timeoutMs ?? 1000,
-    ...(options.ca !== undefined && { ca: options.ca }),
-    ...(auth.method === 'mtls' && { identity: () => ({ cert: auth.cert(), key: auth.key() }) }),
+    tls: options.tls,
   })
   const guard = breaker(options.breaker)
 

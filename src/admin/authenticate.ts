@@ -14,8 +14,9 @@ export type Demand = (typeof adminScopes)[number] | 'every' | 'known'
  * behind it is off.
  */
 export function authenticate(options: AdminOptions): MiddlewareHandler<AdminEnv> {
-  const { issuer, workloads } = options
+  const { issuer } = options
   return createMiddleware<AdminEnv>(async (c, next) => {
+    const workloads = options.workloads()
     const byToken = issuer !== undefined && options.secret() !== undefined
     if (!byToken && workloads.size === 0) {
       const detail = 'no admin authentication is configured: set admin.secret and listen.issuer, or listen.admin.tls.allow'

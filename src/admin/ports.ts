@@ -114,7 +114,7 @@ export interface AdminOptions {
   /** Absent: nothing mints page tokens. */
   readonly pages?: PagePort | undefined
   /** SPIFFE IDs that may use the owner API and see the status (`listen.admin.tls.allow`). */
-  readonly workloads: ReadonlySet<string>
+  readonly workloads: () => ReadonlySet<string>
   readonly labels: LabelStore
   /** The owner label's name in the policy in force. */
   readonly ownerLabel: () => string

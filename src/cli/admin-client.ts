@@ -3,12 +3,14 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
+import type { Loaded } from '../config/read.ts'
+import { realmPath } from '../config/realm.ts'
 import { parseAddress } from '../config/schema-listen.ts'
 import { type JsonObject, readJsonObject } from '../core/json.ts'
 import { systemCode } from '../core/system-code.ts'
 import { readConnection, secretVariable, urlVariable } from './connection.ts'
 import { CommandFailed, type Io } from './io.ts'
-import { type CommonOptions, isUsualPolicy, loadPolicy, withCommon } from './policy.ts'
+import { type CommonOptions, isUsualPolicy, loadPolicy, tryPolicy, withCommon } from './policy.ts'
 
 export interface AdminOptions extends CommonOptions {
   readonly admin?: string
@@ -59,6 +61,8 @@ interface Place {
   readonly tls: boolean
   readonly at: string
   readonly options: RequestOptions
+  /** Before each path: that of the realm, where the listener serves several. */
+  readonly below: string
 }
 
 const timeoutMs = 10_000
@@ -74,14 +78,25 @@ const read = (file: string): Buffer => {
   }
 }
 
-function placeOf(url: string): Place {
-  if (url.startsWith('unix:')) return { tls: false, at: url, options: { socketPath: url.slice('unix:'.length), host: 'localhost' } }
+function placeOf(url: string, below = ''): Place {
+  if (url.startsWith('unix:')) return { tls: false, at: url, options: { socketPath: url.slice('unix:'.length), host: 'localhost' }, below }
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (!parsed || !/^https?:$/.test(parsed.protocol))
     throw new CommandFailed(2, `--admin ${url}: expected http://host:port, https://host:port or unix:/path`)
   const host = parsed.hostname.replace(/^\[|\]$/g, '')
   const tls = parsed.protocol === 'https:'
-  return { tls, at: parsed.origin, options: { host, port: parsed.port || (tls ? 443 : 80), headers: { host: parsed.host } } }
+  const options = { host, port: parsed.port || (tls ? 443 : 80), headers: { host: parsed.host } }
+  return { tls, at: parsed.origin, options, below: parsed.pathname.replace(/\/$/, '') || below }
+}
+
+/** Where a listener of several realms has that of the command. */
+const belowOf = ({ tenant, settings }: Loaded): string => (tenant === undefined ? '' : realmPath(settings.realm))
+
+/** The same, where all else is known: a file that cannot be read here says nothing. */
+async function belowIfKnown(options: AdminOptions, io: Io): Promise<string> {
+  if (options.realm === undefined || !existsSync(options.config)) return ''
+  const read = await tryPolicy(options, io)
+  return read.ok ? belowOf(read.loaded) : ''
 }
 
 /**
@@ -101,8 +116,10 @@ async function find(asked: AdminOptions, io: Io): Promise<{ place: Place; secret
     ...(options.key === undefined ? {} : { key: read(options.key) }),
   }
   if (options.admin !== undefined && (given !== undefined || options.cert !== undefined))
-    return { place: placeOf(options.admin), secret: given, tls: own }
-  const { settings } = await loadPolicy(options, io)
+    return { place: placeOf(options.admin, await belowIfKnown(options, io)), secret: given, tls: own }
+  const loaded = await loadPolicy(options, io)
+  const { settings } = loaded
+  const below = belowOf(loaded)
   const { admin } = settings.listen
   if (!admin && options.admin === undefined)
     throw new CommandFailed(2, `${options.config}: there is no listen.admin: give the address by --admin, or add the listener`)
@@ -115,16 +132,16 @@ async function find(asked: AdminOptions, io: Io): Promise<{ place: Place; secret
       'the admin secret cannot be read here: set POSTERN_ADMIN_SECRET, or what admin.secret of the policy file refers to',
     )
   }
-  if (options.admin !== undefined || !admin) return { place: placeOf(options.admin ?? ''), secret, tls: own }
+  if (options.admin !== undefined || !admin) return { place: placeOf(options.admin ?? '', below), secret, tls: own }
   const at = parseAddress(admin.address)
   const secure = admin.tls.mode !== 'none'
   // The certificate in the policy file is trusted as it is: whoever can read it is on the service's side.
   const trust: object =
     secure && options.ca === undefined && admin.tls.cert !== undefined ? { ca: read(admin.tls.cert), allowPartialTrustChain: true } : {}
-  if (at?.kind === 'unix') return { place: { ...placeOf(admin.address), tls: secure }, secret, tls: { ...trust, ...own } }
+  if (at?.kind === 'unix') return { place: { ...placeOf(admin.address, below), tls: secure }, secret, tls: { ...trust, ...own } }
   const anywhere = at?.host === '0.0.0.0' ? '127.0.0.1' : at?.host === '::' ? '::1' : (at?.host ?? '127.0.0.1')
   const host = anywhere.includes(':') ? `[${anywhere}]` : anywhere
-  return { place: placeOf(`${secure ? 'https' : 'http'}://${host}:${at?.port}`), secret, tls: { ...trust, ...own } }
+  return { place: placeOf(`${secure ? 'https' : 'http'}://${host}:${at?.port}`, below), secret, tls: { ...trust, ...own } }
 }
 
 interface Sent {
@@ -146,7 +163,15 @@ function send({ place, tls }: { place: Place; tls: RequestOptions }, method: str
   return new Promise<AdminAnswer>((resolve, reject) => {
     const start = place.tls ? httpsRequest : httpRequest
     const outgoing = start(
-      { ...place.options, ...tls, method, path, headers, agent: agent ?? false, timeout: agent ? attemptTimeoutMs : timeoutMs },
+      {
+        ...place.options,
+        ...tls,
+        method,
+        path: place.below + path,
+        headers,
+        agent: agent ?? false,
+        timeout: agent ? attemptTimeoutMs : timeoutMs,
+      },
       (incoming: IncomingMessage) => {
         const parts: Buffer[] = []
         incoming.on('error', reject).on('data', (part: Buffer) => parts.push(part))

@@ -1,20 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { type EnvoyFile, type EnvoyLint, lintEnvoy } from '../config/envoy/lint.ts'
-import { policyFacts } from '../config/envoy/policy-facts.ts'
+import type { PolicyFacts } from '../config/envoy/policy-facts.ts'
 import { findingColumns, findingRow, findingsCounted } from '../config/envoy/report.ts'
 import { faultText } from '../config/faults.ts'
-import type { Loaded } from '../config/read.ts'
 import { systemCode } from '../core/system-code.ts'
 import { CommandFailed, type Io } from './io.ts'
 import { table } from './table.ts'
 
 /**
  * Reads Envoy-side configurations and tells what is unsafe in them.
- * @param loaded the policy that they are compared with
+ * @param policy what they are compared with
  * @throws {CommandFailed} with code 2 where a file cannot be read
  */
-export async function lintEnvoyFiles(files: readonly string[], loaded: Loaded | undefined): Promise<EnvoyLint> {
-  return lintEnvoy(await Promise.all(files.map(readText)), loaded && policyFacts(loaded))
+export async function lintEnvoyFiles(files: readonly string[], policy: PolicyFacts | undefined): Promise<EnvoyLint> {
+  return lintEnvoy(await Promise.all(files.map(readText)), policy)
 }
 
 async function readText(file: string): Promise<EnvoyFile> {

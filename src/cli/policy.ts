@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
 import { faultText } from '../config/faults.ts'
 import { type Loaded, type ReadResult, readPolicy } from '../config/read.ts'
+import { readRealms } from '../config/read-realms.ts'
 import { CommandFailed, type Io } from './io.ts'
 
 export interface CommonOptions {
@@ -21,7 +22,7 @@ export function withCommon(command: Command, io: Io): Command {
   return command
     .addOption(new Option('-c, --config <file>', 'policy file (or POSTERN_CONFIG)').default(io.env['POSTERN_CONFIG'] ?? usualPolicy))
     .option('--json', 'print JSON')
-    .option('--realm <name>', 'realm, instead of that of the file')
+    .option('--realm <name>', 'realm, instead of that of the file; where it names several, the one that is meant')
 }
 
 /**
@@ -45,4 +46,18 @@ export async function loadPolicy(options: CommonOptions, io: Io): Promise<Loaded
   const read = await tryPolicy(options, io)
   if (!read.ok) throw new CommandFailed(2, ...read.faults.map(faultText))
   return read.loaded
+}
+
+/**
+ * For what all realms of a policy have in common: as {@link loadPolicy}, or any of several realms.
+ * @throws {CommandFailed} with all faults of all of them
+ */
+export async function loadAnyRealm(options: CommonOptions, io: Io): Promise<Loaded> {
+  const read = await tryPolicy(options, io)
+  if (read.ok) return read.loaded
+  const several = read.tenants && options.realm === undefined ? read.tenants : []
+  const { realms, faults } = await readRealms({ file: options.config, env: io.env, secrets: 'warn' }, several)
+  const [any] = realms.values()
+  if (faults.length > 0 || !any) throw new CommandFailed(2, ...(faults.length > 0 ? faults : read.faults).map(faultText))
+  return any.loaded
 }

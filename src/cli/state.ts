@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Examined } from '../compose/state-file.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import { CommandFailed, type Io, printJson } from './io.ts'
-import { type CommonOptions, loadPolicy, withCommon } from './policy.ts'
+import { type CommonOptions, loadAnyRealm, withCommon } from './policy.ts'
 import { table } from './table.ts'
 
 interface BackupOptions extends CommonOptions {
@@ -25,7 +25,7 @@ async function refusing<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function configured(options: CommonOptions, io: Io): Promise<string> {
-  const { settings } = await loadPolicy(options, io)
+  const { settings } = await loadAnyRealm(options, io)
   return (await stateFiles()).stateFile(settings.state)
 }
 

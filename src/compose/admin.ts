@@ -7,6 +7,7 @@ import type { AdminOptions, IssuerPort, PagePort } from '../admin/ports.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
 import { type State, Unavailable } from '../core/ports.ts'
+import { StartRefused } from '../core/start-refused.ts'
 import { parseListenAddress } from '../wire/listener.ts'
 import { apiKeysPort } from './api-keys.ts'
 import { admitsPages } from './identity.ts'
@@ -32,6 +33,7 @@ export interface AdminNeeds extends Pick<AdminOptions, 'status' | 'readiness' | 
 export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminApp> {
   const { state, trail, issuer, rulings, metrics, loaded, status, readiness, newId, onFault, logins, broker, onIssuer = false } = needs
   const { settings } = loaded()
+  const allowed = allowedBy()
   const listen = onIssuer ? settings.listen.issuer : settings.listen.admin
   return createAdminApp({
     realm: settings.realm,
@@ -41,7 +43,7 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
     secret: () => loaded().settings.admin.secret?.read(),
     issuer: issuer && issuerPort(issuer, rulings, loaded),
     pages: issuer && pagePort(issuer, loaded),
-    workloads: new Set(listen?.tls.mode === 'mtls' && !onIssuer ? listen.tls.allow : []),
+    workloads: () => (listen?.tls.mode === 'mtls' && !onIssuer ? allowed(loaded()) : nobody),
     labels: state.labels,
     ownerLabel: () => loaded().policy.ownerLabel,
     labelRules: () => {
@@ -62,14 +64,36 @@ export function composeAdmin(needs: AdminNeeds): ReturnType<typeof createAdminAp
   })
 }
 
-/** undefined on a unix socket, where no browser can reach it by a name. */
-function hostNames({ address, tls, url }: NonNullable<Settings['listen']['issuer']>): readonly string[] | undefined {
+const nobody: ReadonlySet<string> = new Set()
+
+/** The allow list of the admin listener under a policy, made once for each. */
+function allowedBy(): (loaded: Loaded) => ReadonlySet<string> {
+  let of: Loaded | undefined
+  let ids = nobody
+  return (loaded) => {
+    if (of !== loaded) ids = new Set(loaded.settings.listen.admin?.tls.allow)
+    of = loaded
+    return ids
+  }
+}
+
+/** The names that a listener is asked by; undefined on a unix socket, where no browser can reach it by a name. */
+export function hostNames({ address, tls, url }: NonNullable<Settings['listen']['issuer']>): readonly string[] | undefined {
   const at = parseListenAddress(address)
   if (at.kind === 'unix') return undefined
   // A proxy that passes the name of the issuer's URL on reaches it by that.
   const known = url === undefined ? [] : [new URL(url).hostname.toLowerCase()]
-  const own = hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : new X509Certificate(readFileSync(tls.cert)))
+  const own = hostsOf(at.host, tls.mode === 'none' || tls.cert === undefined ? undefined : certificateOf(tls.cert))
   return [...own, ...known]
+}
+
+/** @throws {StartRefused} where it is being written, or is none */
+function certificateOf(file: string): X509Certificate {
+  try {
+    return new X509Certificate(readFileSync(file))
+  } catch {
+    throw new StartRefused([`the certificate ${file} cannot be read, or is no PEM`])
+  }
 }
 
 function pagePort({ pages }: IssuerParts, loaded: () => Loaded): PagePort {

@@ -1,42 +1,42 @@
 import type { Metrics } from '../adapters/metrics.ts'
-import { createCheck } from '../check/check.ts'
-import { bareDenial } from '../wire/bare-denial.ts'
+import type { Check } from '../check/check.ts'
+import type { Settings } from '../config/schema.ts'
+import { bareDenial, type DecisionMark } from '../wire/bare-denial.ts'
 import { type CountingHandler, createCheckHandler } from '../wire/check-handler.ts'
-import type { InForce } from './in-force.ts'
-import type { Rulings } from './rulings.ts'
 
 export interface CheckingNeeds {
-  readonly rulings: Rulings
-  readonly inForce: InForce
-  readonly metrics: Metrics
+  readonly check: Check
+  /** In force now: of the limits, and of how outages are told. */
+  readonly settings: () => Pick<Settings, 'check' | 'errors'>
+  /** What a denial says of where it comes from, where there was no check that could. */
+  readonly mark: () => Omit<DecisionMark, 'id'>
+  readonly metrics: Pick<Metrics, 'overloaded' | 'undecodable'>
   readonly newId: () => string
   /** A message that could not be answered as it should, and was denied. */
   readonly onFault: (detail: string) => void
 }
 
-/** What a transport calls with each CheckRequest: the ruling in force decides, and its limits hold. */
-export function composeChecking({ rulings, inForce, metrics, newId, onFault }: CheckingNeeds): CountingHandler {
-  const limits = () => inForce.loaded().settings.check
+/** What a transport calls with each CheckRequest, within the limits of the policy in force. */
+export function composeChecking({ check, settings, mark, metrics, newId, onFault }: CheckingNeeds): CountingHandler {
   return createCheckHandler({
-    check: createCheck({ ruling: rulings.current, observe: inForce.observe, newId, clock: Date.now }),
+    check,
     refuse: (reason, detail) => {
       if (reason === 'overloaded') metrics.overloaded()
       else if (reason === 'bad_request') metrics.undecodable()
       else onFault(detail)
-      const { headers, realm, revision } = inForce.loaded().policy
-      return bareDenial(reason, { id: newId(), header: headers.decision, realm, policy: revision })
+      return bareDenial(reason, { ...mark(), id: newId() })
     },
     get maxInFlight() {
-      return limits().max_in_flight
+      return settings().check.max_in_flight
     },
     get maxMessage() {
-      return limits().max_message
+      return settings().check.max_message
     },
     get maxDeadlineMs() {
-      return limits().max_deadline
+      return settings().check.max_deadline
     },
     get outagesAsErrors() {
-      return inForce.loaded().settings.errors === 'error_response'
+      return settings().errors === 'error_response'
     },
   })
 }

@@ -1,19 +1,19 @@
 import type { Logger } from '../adapters/log.ts'
 import { createLogBound } from '../adapters/log-bound.ts'
 import type { Settings } from '../config/schema.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import type { Processor } from '../core/processing.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import type { CheckHandler } from '../wire/check-handler.ts'
 import { type Fetch, startHttpListener, type Take } from '../wire/http-listener.ts'
 import { startLeanServer } from '../wire/lean-server.ts'
-import { formatListenAddress, type Listener, ListenFault, type ListenTls, parseListenAddress } from '../wire/listener.ts'
+import { formatListenAddress, ListenFault } from '../wire/listener.ts'
 import type { CheckServer, CheckServerOptions } from '../wire/transport.ts'
 import type { Closing } from './closing.ts'
+import { type Listeners, openListeners } from './listeners.ts'
 import { openAcceptor } from './workers-acceptor.ts'
 import type { Crew } from './workers-crew.ts'
 import type { WorkerLink } from './workers-link.ts'
-
-type ListenSettings = NonNullable<Settings['listen']['admin']>
 
 export interface DoorsNeeds {
   readonly listen: Settings['listen']
@@ -25,10 +25,13 @@ export interface DoorsNeeds {
   /** What follows responses, and the largest body that it looks into; undefined where `listen.ext_proc` is not set, and in a worker. */
   readonly processing: { readonly processor: Processor; readonly maxBody: number } | undefined
   readonly admin: Fetch
+  /** What the admin listener asks first. */
+  readonly takeAdmin?: Take | undefined
   /** undefined where nothing is minted. */
   readonly issuer: Fetch | undefined
   /** What the issuer listener asks first. */
   readonly takeIssuer: Take | undefined
+  readonly certificates: CertificateLoader
   readonly log: Logger
   readonly closing: Closing
 }
@@ -39,6 +42,8 @@ export interface Doors {
   readonly addresses: Readonly<Record<string, string>>
   /** What grpc.health.v1 says. */
   readonly serving: (up: boolean) => void
+  /** Takes the allow lists of another policy into force; all else of listeners is as it was at the start. */
+  readonly allow: (listen: Settings['listen']) => void
 }
 
 /** What a call in flight at the end is given, in milliseconds; requests to the HTTP listeners are short. */
@@ -60,25 +65,24 @@ export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
     if (bound.admits()) log.warn({ detail }, 'listener')
   }
   const addresses: Record<string, string> = {}
-  const http = async (
-    name: 'admin' | 'issuer',
-    settings: ListenSettings | undefined,
-    fetch: Fetch | undefined,
-    take?: Take,
-  ): Promise<void> => {
-    if (!settings || !fetch || link) return
-    const opened = await startHttpListener({ name, listener: listenerOf(settings), fetch, take, onFault })
+  const http = async (listeners: Listeners, name: 'admin' | 'issuer', fetch: Fetch | undefined, take?: Take): Promise<void> => {
+    const listener = listeners.of(name)
+    if (!listener || !fetch) return
+    const opened = await startHttpListener({ name, listener, fetch, take, allowedAlone: name === 'issuer', onFault })
     closing.add(() => opened.close(httpDrainMs))
     addresses[name] = formatListenAddress(opened.address)
   }
   try {
-    await http('admin', listen.admin, needs.admin)
-    await http('issuer', listen.issuer, needs.issuer, needs.takeIssuer)
-    await openProcessor(needs, onFault, addresses)
-    const check = await openCheck(needs, onFault)
+    const names = link ? (['check'] as const) : (['check', 'ext_proc', 'admin', 'issuer'] as const)
+    const listeners = await openListeners(listen, names, needs.certificates)
+    closing.add(listeners.close)
+    await http(listeners, 'admin', needs.admin, needs.takeAdmin)
+    await http(listeners, 'issuer', needs.issuer, needs.takeIssuer)
+    await openProcessor(needs, listeners, onFault, addresses)
+    const check = await openCheck(needs, listeners, onFault)
     closing.add(() => check.close(drainMs))
     addresses['check'] = formatListenAddress(check.address)
-    return { addresses, serving: check.serving }
+    return { addresses, serving: check.serving, allow: listeners.allow }
   } catch (cause) {
     if (cause instanceof ListenFault) throw new StartRefused([cause.message])
     throw cause
@@ -87,15 +91,17 @@ export async function openDoors(needs: DoorsNeeds): Promise<Doors> {
 
 /** The listener that Envoy's ext_proc asks. Of several processes the primary has it: a request there is rare, and waits for its upstream. */
 async function openProcessor(
-  { listen, link, processing, closing }: DoorsNeeds,
+  { processing, closing }: DoorsNeeds,
+  listeners: Listeners,
   onFault: (detail: string) => void,
   addresses: Record<string, string>,
 ): Promise<void> {
-  if (!listen.ext_proc || !processing || link) return
+  const listener = listeners.of('ext_proc')
+  if (!listener || !processing) return
   // Loaded where it serves: with its libraries it takes megabytes.
   const { startProcessorServer } = await import('../wire/ext-proc-server.ts')
   const { processor, maxBody } = processing
-  const opened = await startProcessorServer({ listener: listenerOf(listen.ext_proc), processor, maxBody, onFault })
+  const opened = await startProcessorServer({ listener, processor, maxBody, onFault })
   closing.add(() => opened.close(drainMs))
   // All that it needs is there: the doors open last.
   opened.serving(true)
@@ -103,8 +109,12 @@ async function openProcessor(
 }
 
 /** The listener of the checks: served here, accepted for the workers, or taken from those that the primary accepts. */
-async function openCheck({ listen, handler, crew, link, closing }: DoorsNeeds, onFault: (detail: string) => void): Promise<CheckServer> {
-  const listener = listenerOf(listen.check)
+async function openCheck(
+  { listen, handler, crew, link, closing }: DoorsNeeds,
+  listeners: Listeners,
+  onFault: (detail: string) => void,
+): Promise<CheckServer> {
+  const listener = listeners.of('check')!
   if (!crew) {
     const sockets = link && { sockets: { address: listener.address, subscribe: link.subscribe } }
     const options: CheckServerOptions = { listener, handler, onFault, ...sockets }
@@ -121,21 +131,5 @@ async function openCheck({ listen, handler, crew, link, closing }: DoorsNeeds, o
     // Each worker says for itself what it is.
     serving: () => {},
     close: async () => acceptor.close(),
-  }
-}
-
-/** A listener of the policy file as the wire takes it. @throws {ListenFault} */
-function listenerOf({ address, tls }: Pick<ListenSettings, 'address' | 'tls'>): Listener {
-  return { address: parseListenAddress(address), tls: tlsOf(tls) }
-}
-
-function tlsOf({ mode, cert = '', key = '', ca = '', allow = [] }: ListenSettings['tls']): ListenTls {
-  switch (mode) {
-    case 'none':
-      return { mode }
-    case 'tls':
-      return { mode, cert, key }
-    case 'mtls':
-      return { mode, cert, key, ca, allow }
   }
 }

@@ -1,9 +1,10 @@
-import { freshFile } from '../adapters/fresh-file.ts'
+import { openCertificateLoader } from '../adapters/certificate-files.ts'
 import { type Jwks, type JwksCondition, openJwks } from '../adapters/jwks.ts'
 import { openJwksFile } from '../adapters/jwks-file.ts'
 import { type CompiledFederation, compileFederation } from '../config/compile-federation.ts'
 import type { Settings } from '../config/schema.ts'
 import { parseSubjectTemplate } from '../config/subject-template.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import { type SignatureAlgorithm, verifySignature } from '../core/jws.ts'
 import { operatorNamespace } from '../core/management-plane.ts'
 import type { KeyAnswer, VerificationKeys } from '../core/verification-keys.ts'
@@ -13,11 +14,14 @@ import { checkHeader, type HeaderRules } from '../identity/jose-header.ts'
 import { createFederation, type ForeignAnswer, type VerifyForeign } from '../issuer/federation.ts'
 import { fillSubject } from '../issuer/federation-subject.ts'
 import type { SubjectVerifier } from '../issuer/subject-token.ts'
+import { clientCertificates, withCertificates } from './certificates.ts'
 import type { Pool } from './pool.ts'
 
 export interface FederationNeeds {
   /** That of the validators: an issuer that both name is asked once. */
   readonly jwks: Pool<Jwks>
+  /** Of this process; absent: opened where they are needed. */
+  readonly certificates?: CertificateLoader | undefined
   /** Told after each fetch of an issuer's keys. */
   readonly onKeys?: ((condition: JwksCondition) => void) | undefined
   /** Stand for the keys of every issuer, where nothing can be fetched. */
@@ -83,22 +87,24 @@ function verifierOf(rule: CompiledFederation, known: Map<string, VerifyForeign>,
 /** What validators have unless their entry says otherwise: with the same an issuer is asked once for both. */
 const usual = { refreshMs: 6 * 3_600_000, staleForMs: 24 * 3_600_000, timeoutMs: 2000 }
 
-function keysOf({ settings, algorithms, keyUse }: CompiledFederation, { jwks: pool, onKeys }: FederationNeeds): Jwks {
+function keysOf({ settings, algorithms, keyUse }: CompiledFederation, { jwks: pool, certificates, onKeys }: FederationNeeds): Jwks {
   const { file, uri, ca, token } = settings.jwks ?? {}
   const issuer = settings.issuer ?? `spiffe://${settings.trust_domain}`
   const observe = onKeys && { observe: onKeys }
   const use = keyUse !== undefined && { keyUse }
   const keys =
     file === undefined
-      ? fetched({ issuer, ...usual, ...(uri !== undefined && { uri }), ...(ca !== undefined && { ca: freshFile(ca)() }), ...use })
+      ? fetched({ issuer, ...usual, ...(uri !== undefined && { uri }), ...use })
       : pool.get(JSON.stringify(['file', issuer, file, keyUse]), () => openJwksFile({ issuer, path: file, algorithms, ...use, ...observe }))
   keys.want(algorithms)
   return keys
 
   function fetched(options: Omit<Parameters<typeof openJwks>[0], 'algorithms'>): Jwks {
-    return pool.get(JSON.stringify([options, token?.reference]), () =>
-      openJwks({ ...options, algorithms, ...(token && { token: () => token.read() }), ...observe }),
-    )
+    return pool.get(JSON.stringify([options, ca, token?.reference]), () => {
+      const source = clientCertificates(certificates ?? openCertificateLoader(), `jwks ${issuer}`, { ca })
+      const read = token && { token: () => token.read() }
+      return withCertificates(source, openJwks({ ...options, algorithms, tls: source?.current, ...read, ...observe }))
+    })
   }
 }
 

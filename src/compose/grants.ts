@@ -4,6 +4,7 @@ import { createLogSample } from '../adapters/log-sample.ts'
 import { openSharedSecret, type SharedSecret } from '../adapters/shared-secret.ts'
 import type { Loaded } from '../config/read.ts'
 import type { Settings } from '../config/schema.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import { createNonces, type Nonces } from '../core/dpop-nonce.ts'
 import type { OwnToken } from '../core/issuer.ts'
 import type { Client, Grant } from '../core/issuer-client.ts'
@@ -39,6 +40,8 @@ export interface ComposeGrantsNeeds {
   readonly revoke: (revocation: Revocation) => Promise<void>
   readonly record: RecordAct
   readonly onFault: (cause: unknown) => void
+  /** Of this process; absent: opened where they are needed. */
+  readonly certificates?: CertificateLoader | undefined
   /** Told after each fetch of an issuer's keys. */
   readonly onKeys?: ((condition: JwksCondition) => void) | undefined
   /** Whether an agent of this id is still there; asked of tokens of ours with a task alone. Absent: it is. */
@@ -127,7 +130,7 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
     const givers = [...subjectGivers(settings), ...swappedSubjects(settings)]
     // Asked for now, so that it is there when the first proof comes.
     if (nonce === 'required' && exchanges) nonces.of(realm, maxAgeMs)
-    const federation = composeFederation(settings, { jwks, onKeys: needs.onKeys })
+    const federation = composeFederation(settings, { jwks, certificates: needs.certificates, onKeys: needs.onKeys })
     const policy: GrantPolicy = {
       edges,
       // Nobody's keys are fetched where nobody may exchange.
@@ -153,7 +156,14 @@ export function composeGrants(needs: ComposeGrantsNeeds): ComposedGrants {
       if (entry.type !== 'oidc') return []
       const { name: validator, subject_namespace: namespace = '', may_assert } = entry
       const common = { validator, namespace, mayAssert: may_assert && new Set(may_assert) }
-      return [composeOidc({ ...entry, verified_by: 'postern' }, common, { jwks, introspections, onKeys: needs.onKeys })]
+      return [
+        composeOidc({ ...entry, verified_by: 'postern' }, common, {
+          jwks,
+          introspections,
+          certificates: needs.certificates,
+          onKeys: needs.onKeys,
+        }),
+      ]
     })
 
   const grants = createGrants({

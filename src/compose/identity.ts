@@ -3,6 +3,7 @@ import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import { edgeOf } from '../config/compile-edge.ts'
 import { placeNames } from '../config/compile-places.ts'
 import type { Settings } from '../config/schema.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import type { ApiKeyLookup } from '../core/ports.ts'
 import type { Validator } from '../core/validator.ts'
 import type { VerificationKeys } from '../core/verification-keys.ts'
@@ -24,6 +25,8 @@ export interface IdentityNeeds {
   readonly jwks: Pool<Jwks>
   /** Absent: nobody can be asked about opaque tokens. */
   readonly introspections?: Pool<Introspection>
+  /** Of this process; absent: opened where they are needed. */
+  readonly certificates?: CertificateLoader | undefined
   readonly issuer: (Pick<IssuerParts, 'url' | 'keys'> & { readonly pages: Pick<PageKeys, 'begin' | 'keys'> }) | undefined
   /** API keys of the realm; undefined where no validator admits any. */
   readonly apiKeys?: ApiKeyLookup | undefined
@@ -64,10 +67,10 @@ function validatorOf(entry: Entry, needs: IdentityNeeds): Validator {
     namespace: ('subject_namespace' in entry ? entry.subject_namespace : undefined) ?? '',
     mayAssert: 'may_assert' in entry && entry.may_assert ? new Set(entry.may_assert) : undefined,
   }
-  const { jwks, introspections, issuer, onKeys, keys: offline, onSharedToken } = needs
+  const { jwks, introspections, certificates, issuer, onKeys, keys: offline, onSharedToken } = needs
   switch (entry.type) {
     case 'oidc':
-      return composeOidc(entry, common, { jwks, introspections, onKeys, keys: offline })
+      return composeOidc(entry, common, { jwks, introspections, certificates, onKeys, keys: offline })
     case 'api-keys':
       if (!needs.apiKeys) throw new Error(`identity ${entry.name}: there is no list of API keys`)
       return apiKeys({ ...common, defaultRole: entry.default_role, keys: needs.apiKeys })

@@ -15,6 +15,8 @@ export interface InForceNeeds {
   readonly metrics: Metrics
   readonly newId: () => string
   readonly onFault: (where: string) => (cause: unknown) => void
+  /** Told of each policy that is taken into force after the first. */
+  readonly onTaken?: ((loaded: Loaded) => void) | undefined
   /** In a worker: the primary, which is told the revision, and records for all what became of a change. */
   readonly link: WorkerLink | undefined
 }
@@ -58,7 +60,7 @@ export function holdInForce(first: Loaded, needs: InForceNeeds): InForce {
   const tell = (): void => {
     const routes = loaded.policy.routes.routes.map(({ id }) => id)
     metrics.policyInForce(realm, loaded.revision, routes)
-    link?.tell({ kind: 'policy', revision: loaded.revision })
+    link?.tell({ kind: 'policy', realm, revision: loaded.revision })
   }
   tell()
 
@@ -79,6 +81,7 @@ export function holdInForce(first: Loaded, needs: InForceNeeds): InForce {
     await rulings.take(next)
     const before = observers
     loaded = next
+    needs.onTaken?.(next)
     since = new Date()
     observers = observersOf(next)
     before.close()

@@ -1,8 +1,10 @@
 import type { MetricSources } from '../adapters/metrics.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import type { State } from '../core/ports.ts'
 import type { CountingHandler } from '../wire/check-handler.ts'
 import type { AuditParts } from './audit.ts'
 import type { Broker } from './broker.ts'
+import { certificateMetrics } from './certificates.ts'
 import type { Processing } from './processing.ts'
 import { breakersOf, type Rulings } from './rulings.ts'
 import type { Crew } from './workers-crew.ts'
@@ -11,6 +13,7 @@ import type { Crew } from './workers-crew.ts'
 export interface Measured {
   state?: State
   audit?: Pick<AuditParts, 'metrics'>
+  certificates?: Pick<CertificateLoader, 'states'>
   rulings?: Rulings
   handler?: CountingHandler
   processing?: Pick<Processing, 'owed'> | undefined
@@ -36,6 +39,7 @@ export const metricSources = (parts: Measured, isWorker: boolean): MetricSources
   activeAgents: () => parts.broker?.activeAgents(),
   owed: () => parts.processing?.owed(),
   audit: () => parts.audit?.metrics(),
+  certificates: () => (parts.certificates ? certificateMetrics(parts.certificates.states()) : []),
   stateUp: () => parts.state?.fault() === undefined,
   inFlight: () => parts.handler?.inFlight() ?? 0,
   workers: () => (isWorker ? undefined : (parts.crew?.counts() ?? { alive: 1, restarts: 0 })),

@@ -1,4 +1,5 @@
 import type { ApiKeyList } from '../adapters/api-key-list.ts'
+import { openCertificateLoader } from '../adapters/certificate-files.ts'
 import { downstreamTokens } from '../adapters/downstream-tokens.ts'
 import type { Introspection } from '../adapters/introspection.ts'
 import type { JsonSource } from '../adapters/json-source.ts'
@@ -11,6 +12,7 @@ import type { StsClient } from '../adapters/sts-client.ts'
 import type { Ruling } from '../check/check.ts'
 import type { StageClock } from '../check/stage.ts'
 import type { Loaded } from '../config/read.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import { type OwnerLookup, type Revocation, type State, Unavailable } from '../core/ports.ts'
 import type { Rejection } from '../stages/identify.ts'
 import { composeApiKeys } from './api-keys.ts'
@@ -26,6 +28,8 @@ import { composeTokens } from './tokens.ts'
 export interface RulingsNeeds {
   readonly state: State
   readonly issuer: IssuerParts | undefined
+  /** Of this process; absent: opened here. */
+  readonly certificates?: CertificateLoader | undefined
   readonly clock: StageClock
   /** Told the scopes of each downstream token that is minted here. */
   readonly onMinted: (scopes: readonly string[]) => void
@@ -62,7 +66,7 @@ export interface Rulings {
 
 /** Builds rulings one after the other from policies, sharing what outlives one. */
 export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<Rulings> {
-  const { state, issuer } = needs
+  const { state, issuer, certificates = openCertificateLoader() } = needs
   const jwks = new Pool<Jwks>((keys) => keys.close())
   const introspections = new Pool<Introspection>((asked) => asked.close())
   const sts = new Pool<StsClient>((client) => client.close())
@@ -71,7 +75,7 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
   const lists = new Pool<Promise<RevocationList>>((list) => list.then(({ close }) => close()))
   const secrets = new Pool<Promise<SharedSecret>>((secret) => secret.then(({ close }) => close()))
   const keyLists = new Pool<Promise<ApiKeyList>>((list) => list.then(({ close }) => close()))
-  const tokens = downstreamTokens({ settings: composeTokens(first.settings, issuer, sts, needs.onMinted) })
+  const tokens = downstreamTokens({ settings: composeTokens(first.settings, { issuer, sts, certificates, onMinted: needs.onMinted }) })
   let sources: ReadonlyMap<string, JsonSource> = new Map()
   let near: NearCache | undefined
   let list: RevocationList | undefined
@@ -96,12 +100,13 @@ export async function openRulings(first: Loaded, needs: RulingsNeeds): Promise<R
     const onRevoked = (id: string) => tokens.purge(({ tokenId }) => tokenId === id)
     const apiKeys = await composeApiKeys(settings, { state, lists: keyLists, onRevoked })
     const { onKeys, onSharedToken } = needs
-    const validators = composeValidators(settings, { jwks, introspections, issuer, apiKeys, onKeys, onSharedToken })
-    const making = composeTokens(settings, issuer, sts, needs.onMinted)
+    const validators = composeValidators(settings, { jwks, introspections, certificates, issuer, apiKeys, onKeys, onSharedToken })
+    const making = composeTokens(settings, { issuer, sts, certificates, onMinted: needs.onMinted })
     const { max_staleness } = settings.revocation
     const revocations = await lists.get(String(max_staleness), () => openList(max_staleness))
-    const owners = await composeOwners(settings, { state, json, near: nears, onFault: needs.onSourceFault })
+    const owners = await composeOwners(settings, { state, json, near: nears, certificates, onFault: needs.onSourceFault })
     const prove = await composeProof(settings, { state, secrets })
+    await certificates.ready()
     return () => {
       tokens.configure(making)
       sources = owners.sources

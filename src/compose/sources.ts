@@ -1,7 +1,9 @@
 import type { JsonSource } from '../adapters/json-source.ts'
 import { type LabelSource, type NearCache, openNearCache } from '../adapters/near-cache.ts'
 import type { Settings } from '../config/schema.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import type { State } from '../core/ports.ts'
+import { clientCertificates } from './certificates.ts'
 import type { Pool } from './pool.ts'
 import { placeOf } from './state.ts'
 
@@ -15,6 +17,7 @@ export interface OwnersNeeds {
   readonly state: State
   readonly json: Pool<Promise<JsonSource>>
   readonly near: Pool<NearCache>
+  readonly certificates: CertificateLoader
   readonly onFault: (source: string, fault: string | undefined) => void
 }
 
@@ -25,11 +28,15 @@ export async function composeOwners(settings: Settings, needs: OwnersNeeds): Pro
   const keys: string[] = []
   for (const [name, entry] of Object.entries(settings.sources)) {
     const options = { name, key: entry.key, owner: entry.owner, ownerLabel: label }
-    const key = JSON.stringify([options, entry.redis.reference])
+    const key = JSON.stringify([options, entry.redis.reference, entry.tls])
     keys.push(key)
     const open = async (): Promise<JsonSource> => {
+      const tls = clientCertificates(needs.certificates, `sources.${name}`, entry.tls)
+      await needs.certificates.ready()
       const { openJsonSource } = await import('../adapters/json-source.ts')
-      return openJsonSource({ ...options, place: placeOf({ url: entry.redis }), onFault: (fault) => needs.onFault(name, fault) })
+      const place = placeOf({ url: entry.redis, tls: entry.tls }, tls)
+      const source = await openJsonSource({ ...options, place, onFault: (fault) => needs.onFault(name, fault) })
+      return { ...source, close: () => source.close().finally(tls?.close) }
     }
     sources.set(name, await needs.json.get(key, open))
   }

@@ -1,4 +1,4 @@
-import { freshFile } from '../adapters/fresh-file.ts'
+import { openCertificateLoader } from '../adapters/certificate-files.ts'
 import { openMemoryState } from '../adapters/memory-state.ts'
 import type { DurabilityReport } from '../adapters/redis-durability.ts'
 import type { AnyRedisPlace, RedisPlace } from '../adapters/redis-options.ts'
@@ -7,7 +7,9 @@ import { StateRefused } from '../adapters/state-refused.ts'
 import type { StateSettings } from '../config/schema-listen.ts'
 import type { RedisSettings } from '../config/schema-redis.ts'
 import type { Secret } from '../config/secret.ts'
+import type { CertificateLoader, CertificateSource } from '../core/certificates.ts'
 import { StartRefused } from '../core/start-refused.ts'
+import { clientCertificates } from './certificates.ts'
 import type { OpenedState } from './durability.ts'
 
 /** Told when state stops or resumes answering; undefined: it answers. */
@@ -20,6 +22,7 @@ export async function openState(
   onFault: OnStateFault,
   onDurability?: (report: DurabilityReport) => void,
   version?: string,
+  certificates: CertificateLoader = openCertificateLoader(),
 ): Promise<OpenedState> {
   try {
     switch (settings.kind) {
@@ -27,15 +30,18 @@ export async function openState(
         return await openMemoryState({ realm, version })
       case 'file':
         return await openSqliteState({ path: settings.path, realm, onFault, version })
-      case 'redis':
+      case 'redis': {
+        const place = placeOf(settings, clientCertificates(certificates, 'state', settings.tls))
+        await certificates.ready()
         // Loaded where it is used, as are sources: its client takes megabytes.
         return await (await import('../adapters/redis-state.ts')).openRedisState({
-          place: placeOf(settings),
+          place,
           realm,
           onFault,
           version,
           ...(onDurability && { onDurability }),
         })
+      }
     }
   } catch (cause) {
     if (cause instanceof StateRefused) throw new StartRefused([`state: ${cause.message}`])
@@ -43,17 +49,18 @@ export async function openState(
   }
 }
 
-/** Secrets and certificates are read anew for each connection to Redis, so that rotated ones need no restart. */
-export function placeOf(settings: { readonly url: Secret }): RedisPlace
-export function placeOf(settings: RedisSettings): AnyRedisPlace
-export function placeOf(settings: Omit<RedisSettings, 'kind'>): AnyRedisPlace {
+/** Secrets and certificates are taken as they are then for each connection to Redis, so that rotated ones need no restart. */
+export function placeOf(settings: Pick<RedisSettings, 'tls'> & { readonly url: Secret }, tls?: CertificateSource): RedisPlace
+export function placeOf(settings: RedisSettings, tls?: CertificateSource): AnyRedisPlace
+export function placeOf(settings: Omit<RedisSettings, 'kind'>, source?: CertificateSource): AnyRedisPlace {
   const { url, cluster, sentinel, username, password, tls } = settings
   const entry = {
     username: username === undefined ? undefined : () => username,
     password: password && (() => password.read()),
-    ca: fileOf(tls?.ca),
-    cert: fileOf(tls?.cert),
-    key: fileOf(tls?.key),
+    // Asked for in one go, so that they are of one set.
+    ca: source && tls?.ca !== undefined ? () => source.current().ca ?? '' : undefined,
+    cert: source && tls?.cert !== undefined ? () => source.current().cert ?? '' : undefined,
+    key: source && tls?.key !== undefined ? () => source.current().key ?? '' : undefined,
   }
   if (url) return getters({ url: () => url.read() }, entry)
   const secure = () => tls !== undefined
@@ -75,14 +82,4 @@ function getters<T extends object, U extends object>(
   for (const [name, get] of Object.entries({ ...required, ...optional }) as [string, (() => unknown) | undefined][])
     if (get) Object.defineProperty(made, name, { enumerable: true, get })
   return made as T & { readonly [name in keyof U]?: U[name] }
-}
-
-/** A file that cannot be read refuses the start. */
-function fileOf(path: string | undefined): (() => string) | undefined {
-  if (path === undefined) return undefined
-  try {
-    return freshFile(path)
-  } catch (cause) {
-    throw new StartRefused([`state.redis.tls: ${path} cannot be read: ${cause instanceof Error ? cause.message : 'unknown error'}`])
-  }
 }

@@ -1,6 +1,8 @@
 import type { Jwks } from '../adapters/jwks.ts'
 import type { Condition, StatusReport } from '../admin/status.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import { feedTrustMs } from '../core/ports.ts'
+import { certificateConditions } from './certificates.ts'
 import { durabilityCondition, durabilityOf, type OpenedState } from './durability.ts'
 import type { InForce } from './in-force.ts'
 import type { IssuerParts } from './issuer.ts'
@@ -14,6 +16,7 @@ export interface StatusNeeds {
   readonly state: OpenedState
   readonly issuer: IssuerParts | undefined
   readonly rulings: Rulings
+  readonly certificates: Pick<CertificateLoader, 'states'>
   /** Keys that the token service looks up: of those whose tokens are exchanged or swapped. */
   readonly exchanged: () => readonly Jwks[]
   readonly inForce: InForce
@@ -44,7 +47,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
     feed: { age_ms: Number.isFinite(age) ? Math.round(age) : null, trusted: age <= feedTrustMs },
     keys: needs.issuer?.ring()?.list() ?? [],
     ...(apiKeys ? { api_keys: { known: apiKeys.size(), trusted: apiKeys.trusted() } } : {}),
-    ...(needs.crew ? { workers: needs.crew.status() } : {}),
+    ...(needs.crew ? { workers: needs.crew.status(settings.realm) } : {}),
     breakers: breakersOf(rulings),
     unenforced: policy.routes.routes.filter(({ enforce }) => !enforce).map(({ id }) => id),
     warnings: warnings.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`),
@@ -52,7 +55,7 @@ export function statusOf(needs: StatusNeeds): StatusReport {
   }
 }
 
-function conditions({ rulings, issuer, state, exchanged, processing }: StatusNeeds): Condition[] {
+function conditions({ rulings, certificates, issuer, state, exchanged, processing }: StatusNeeds): Condition[] {
   const found: Condition[] = []
   for (const keys of [...rulings.jwks(), ...exchanged()]) {
     const { issuer: subject, ageSeconds, ...condition } = keys.condition()
@@ -77,6 +80,7 @@ function conditions({ rulings, issuer, state, exchanged, processing }: StatusNee
   if (issuer && !issuer.ring()) {
     found.push({ type: 'KeysReady', status: 'False', reason: 'NotLoaded', message: 'state has not given the signing keys yet' })
   }
+  found.push(...certificateConditions(certificates.states(), Date.now()))
   const durable = durabilityCondition(state)
   if (durable) found.push(durable)
   const owed = processing && owedCondition(processing)

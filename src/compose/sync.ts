@@ -13,6 +13,7 @@ import { createLog } from '../adapters/log.ts'
 import { StartRefused } from '../core/start-refused.ts'
 import { tellHeads } from './audit.ts'
 import { availabilityLog } from './availability-log.ts'
+import { openCertificates } from './certificates.ts'
 import { createClosing } from './closing.ts'
 import { openState } from './state.ts'
 import { createBackoff } from './sync-backoff.ts'
@@ -71,12 +72,15 @@ export async function syncKubernetes(options: SyncOptions, signal: AbortSignal):
   try {
     const client = openKubernetesClient({ access, userAgent: `postern-sync/${version}` })
     closing.add(client.close)
+    const certificates = openCertificates(log)
+    closing.add(certificates.close)
     const state = await openState(
       settings.state,
       settings.realm,
       availabilityLog(log, { state: settings.state.kind }, 'state'),
       undefined,
       version,
+      certificates,
     )
     closing.add(() => tellHeads(log, state))
     closing.add(() => state.close())

@@ -1,6 +1,7 @@
 import type { Jwks, JwksCondition } from '../adapters/jwks.ts'
 import type { Metrics } from '../adapters/metrics.ts'
 import type { Loaded } from '../config/read.ts'
+import type { CertificateLoader } from '../core/certificates.ts'
 import type { OwnToken } from '../core/issuer.ts'
 import type { Client } from '../core/issuer-client.ts'
 import { type State, Unavailable } from '../core/ports.ts'
@@ -23,6 +24,7 @@ export interface TokenServiceNeeds {
   readonly newId: () => string
   readonly onFault: (cause: unknown) => void
   readonly onKeys: (condition: JwksCondition) => void
+  readonly certificates?: CertificateLoader | undefined
 }
 
 /** What the issuer listener serves to clients, beside keys and discovery. */
@@ -54,6 +56,7 @@ export function composeTokenService(needs: TokenServiceNeeds): TokenServiceParts
     record,
     onFault,
     onKeys,
+    certificates: needs.certificates,
     agents: async (id) => (await agents.findActive(id, Date.now() / 1000)) !== undefined,
   })
 

@@ -26,7 +26,8 @@ export interface Crew {
   readonly take: (socket: Socket) => void
   /** Those that run now, whether they serve yet or not. */
   readonly members: () => readonly Member[]
-  readonly status: () => readonly WorkerStatus[]
+  /** Of all, each with the revision of this realm's policy there. */
+  readonly status: (realm: string) => readonly WorkerStatus[]
   /** Workers that serve, and how often one was replaced. */
   readonly counts: () => { readonly alive: number; readonly restarts: number }
   /** Has all look at the policy's files at once. */
@@ -137,13 +138,13 @@ export function createCrew(options: CrewOptions): Crew {
     },
     take,
     members: running,
-    status: () =>
+    status: (realm) =>
       running().map((member) => ({
         worker: member.number,
         pid: member.pid,
         serving: member.serving(),
         since: member.since.toISOString(),
-        revision: member.revision() ?? null,
+        revision: member.revision(realm) ?? null,
         connections: member.connections(),
       })),
     counts: () => ({ alive: running().filter((member) => member.serving()).length, restarts }),

@@ -10,7 +10,7 @@ export interface WorkerLink {
   /** Counted from 1; one that replaces another has its number. */
   readonly number: number
   /** Waits for the first message. @throws {StartRefused} where the policy here is not one that the primary could take over */
-  readonly agree: (settings: Settings) => Promise<void>
+  readonly agree: (settings: Settings, several?: boolean) => Promise<void>
   /** Of the fingerprints of credentials, alike in all workers; known once it has agreed. */
   readonly fingerprintKey: () => string
   /** Connections from now on. @returns a function after which none is taken any more */
@@ -81,9 +81,9 @@ export function openWorkerLink(number: number): WorkerLink {
 
   return {
     number,
-    agree: async (settings) => {
+    agree: async (settings, several) => {
       const wanted = await Promise.race([unchanging, leave])
-      if (wanted !== unchangingOf(settings))
+      if (wanted !== unchangingOf(settings, several))
         throw new StartRefused(
           ['the policy file has changed where a running service cannot follow: restart it, or write the old values'],
           'policy',

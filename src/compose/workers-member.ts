@@ -20,8 +20,8 @@ export interface Member {
   /** When it was started. */
   readonly since: Date
   readonly serving: () => boolean
-  /** Of the policy in force there; undefined until it said so. */
-  readonly revision: () => string | undefined
+  /** Of a realm's policy in force there; undefined until it said so. */
+  readonly revision: (realm: string) => string | undefined
   /** Connections that it has, or is being handed. */
   readonly connections: () => number
   /** Resolves when it serves. @throws {StartRefused} where it will not, or ended instead */
@@ -64,7 +64,7 @@ export function startMember({ number, command, unchanging, fingerprintKey, onLos
   /** Sockets that the worker has not got yet, or not said so. */
   const handed = new Map<number, Socket>()
   let serving = false
-  let revision: string | undefined
+  const revisions = new Map<string, string>()
   let last = 0
   let unanswered = 0
 
@@ -93,7 +93,7 @@ export function startMember({ number, command, unchanging, fingerprintKey, onLos
       case 'refused':
         return started.reject(new StartRefused(message.sentences, message.fault))
       case 'policy':
-        revision = message.revision
+        revisions.set(message.realm, message.revision)
         return
       case 'taken':
         return letGo(message.id)
@@ -125,7 +125,7 @@ export function startMember({ number, command, unchanging, fingerprintKey, onLos
     pid: child.pid ?? 0,
     since: new Date(),
     serving: () => serving && child.connected,
-    revision: () => revision,
+    revision: (realm) => revisions.get(realm),
     connections: () => open.size,
     started: started.promise,
     ended: ended.promise,

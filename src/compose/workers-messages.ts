@@ -18,8 +18,8 @@ export type ToPrimary =
   | { readonly kind: 'serving' }
   /** It will not start, as StartRefused says it. */
   | { readonly kind: 'refused'; readonly sentences: readonly string[]; readonly fault: 'policy' | 'environment' }
-  /** The revision that is in force there. */
-  | { readonly kind: 'policy'; readonly revision: string }
+  /** The revision of a realm that is in force there. */
+  | { readonly kind: 'policy'; readonly realm: string; readonly revision: string }
   | { readonly kind: 'pong' }
   /** It has the socket, and the primary may let go of its own copy. */
   | { readonly kind: 'taken'; readonly id: number }

@@ -10,8 +10,13 @@ const answerMs = 1000
  * Metrics of the primary whose page shows it and all its workers as one. A worker that does not answer in time is left
  * out and counted; its counters, and those of workers that have ended, go on with what they told last, since a
  * counter that goes back looks to Prometheus like one that began anew.
+ * @param shown what of them stands on the page; all, unless given
  */
-export function metricsOfAll(own: Metrics, crew: Pick<Crew, 'members'> | undefined): Metrics {
+export function metricsOfAll(
+  own: Metrics,
+  crew: Pick<Crew, 'members'> | undefined,
+  shown: (snapshot: MetricsSnapshot) => MetricsSnapshot = (all) => all,
+): Metrics {
   if (!crew) return own
   const told = new Map<Member, MetricsSnapshot>()
   let ended: MetricsSnapshot = []
@@ -45,7 +50,7 @@ export function metricsOfAll(own: Metrics, crew: Pick<Crew, 'members'> | undefin
     const answers = await Promise.all(members.map(ask)).finally(() => {
       asking -= 1
     })
-    return pageOf([await own.snapshot(), ...answers, ...gone, before])
+    return pageOf([await own.snapshot(), ...answers, ...gone, before].map(shown))
   }
   return { ...own, expose }
 }

@@ -40,15 +40,30 @@ export function checkStores(draft: Draft, report: Report): void {
 const noValidator = (name: string): string => `there is no validator "${name}": expected a name of those under identity`
 
 /** Files that would not be used must not look as if the connection were private. */
-function checkRedisTls({ sections: { state } }: Draft, report: Report): void {
-  if (state.kind !== 'redis' || !state.tls) return
-  const path = ['state', 'redis', 'tls']
-  if (state.url?.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in url', { at: 'key' })
+function checkRedisTls({ sections: { state, sources } }: Draft, report: Report): void {
+  if (state.kind === 'redis' && state.tls) {
+    const path = ['state', 'redis', 'tls']
+    if (state.url?.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in url', { at: 'key' })
+    checkPair(state.tls, path, report)
+  }
+  for (const [name, { redis, tls }] of Object.entries(sources)) {
+    if (!tls) continue
+    const path = ['sources', name, 'tls']
+    if (redis.shape.startsWith('redis://')) report(path, '"tls" does nothing with redis://: expected rediss:// in redis', { at: 'key' })
+    checkPair(tls, path, report)
+  }
+}
+
+function checkPair(
+  tls: { readonly cert?: string | undefined; readonly key?: string | undefined },
+  path: readonly string[],
+  report: Report,
+): void {
   for (const [one, other] of [
     ['cert', 'key'],
     ['key', 'cert'],
   ] as const)
-    if (state.tls[one] !== undefined && state.tls[other] === undefined)
+    if (tls[one] !== undefined && tls[other] === undefined)
       report([...path, other], `"${other}" is missing: expected a PEM file, as ${one} is given`)
 }
 

@@ -54,8 +54,14 @@ export function absoluteFiles(draft: Draft, folder: string): Draft {
       sts: Object.fromEntries(
         Object.entries(sts).map(([name, endpoint]) => [
           name,
-          endpoint.auth.mtls ? { ...endpoint, auth: { ...endpoint.auth, mtls: files(endpoint.auth.mtls, ['cert', 'key']) } } : endpoint,
+          {
+            ...files(endpoint, ['ca']),
+            ...(endpoint.auth.mtls && { auth: { ...endpoint.auth, mtls: files(endpoint.auth.mtls, ['cert', 'key']) } }),
+          },
         ]),
+      ),
+      sources: Object.fromEntries(
+        Object.entries(sections.sources).map(([name, source]) => [name, source.tls ? { ...source, tls: files(source.tls, tls) } : source]),
       ),
     },
   }
@@ -79,7 +85,11 @@ export function pemFiles({ sections, identity }: Draft): PemFile[] {
     }
   }
   for (const [name, listener] of Object.entries(sections.listen ?? {})) if (listener) add(listener.tls, ['listen', name, 'tls'])
-  for (const [name, endpoint] of Object.entries(sections.sts)) add(endpoint.auth.mtls ?? {}, ['sts', name, 'auth', 'mtls'])
+  for (const [name, endpoint] of Object.entries(sections.sts)) {
+    add(endpoint, ['sts', name])
+    add(endpoint.auth.mtls ?? {}, ['sts', name, 'auth', 'mtls'])
+  }
+  for (const [name, source] of Object.entries(sections.sources)) add(source.tls ?? {}, ['sources', name, 'tls'])
   for (const [i, entry] of identity.entries()) {
     if (entry?.type !== 'oidc') continue
     add(entry.jwks, ['identity', i, 'jwks'])

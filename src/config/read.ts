@@ -8,6 +8,7 @@ import { checkFederation } from './check-federation.ts'
 import { checkIdentity } from './check-identity.ts'
 import { checkClientKeys, checkClients } from './check-issuer.ts'
 import { checkListen } from './check-listen.ts'
+import { checkRealms } from './check-realms.ts'
 import { checkSeedTokens } from './check-seed.ts'
 import { checkStores } from './check-stores.ts'
 import { compilePolicy, compileRoutes } from './compile.ts'
@@ -28,8 +29,10 @@ export interface ReadOptions {
   /** The main file. Relative paths in it are taken from its folder. */
   readonly file: string
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Overrides `realm` of the file. */
+  /** Overrides `realm` of the file; where it names several realms, the one that is read. */
   readonly realm?: string | undefined
+  /** Where the main file names several realms: the file of the one that is read. */
+  readonly tenant?: string | undefined
   /** `warn`: secrets and key files that cannot be had here are warnings, for checks on another machine. */
   readonly secrets?: 'require' | 'warn'
   /** Told when a secret file can no longer be read; the last good value stays in use. */
@@ -50,13 +53,21 @@ export interface Loaded {
   readonly revision: string
   /** Absolute paths of all files read, targets of symbolic links and secret files among them. */
   readonly watched: readonly string[]
+  /** Where the main file names several realms, of which this is one: its file, as messages show it. */
+  readonly tenant: string | undefined
   /** By path: what is told where a setting changed that a running service cannot take over. */
   readonly unchanging: ReadonlyMap<string, Fault>
 }
 
 export type ReadResult =
   | { readonly ok: true; readonly loaded: Loaded }
-  | { readonly ok: false; readonly faults: readonly Fault[]; readonly watched: readonly string[] }
+  | {
+      readonly ok: false
+      readonly faults: readonly Fault[]
+      readonly watched: readonly string[]
+      /** The main file names several realms, in these files, and none of them was chosen. */
+      readonly tenants?: readonly string[]
+    }
 
 /**
  * Reads a policy file with its includes, overrides and secrets, checks it and compiles it. What takes long is done in
@@ -66,8 +77,11 @@ export type ReadResult =
 export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
   const turns = new Turns()
   const parser = options.serving ? openParser(turns) : parserHere
-  const sources = await Sources.read(options.file, parser).finally(parser.close)
-  const { report, data } = sources
+  const { realm, tenant } = options
+  const sources = await Sources.read(options.file, parser, { realm, tenant }).finally(parser.close)
+  const { report, data, tenants } = sources
+  const isTenant = sources.tenant !== undefined
+  if (tenants && !isTenant) return { ok: false, faults: sources.faults, watched: watchedFiles(sources, []), tenants }
   const broken = Object.keys(data).length === 0 && sources.faults.length > 0
   if (broken) return { ok: false, faults: sources.faults, watched: watchedFiles(sources, []) }
 
@@ -84,7 +98,8 @@ export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
   sources.nextPass()
   const parsed = await parseDraft(data, turns, report)
   sources.nextPass()
-  const draft = absoluteFiles(fillRealm(parsed, options.realm ?? parsed.sections.realm), dirname(resolve(options.file)))
+  if (isTenant) checkRealms(parsed, overrides, report)
+  const draft = absoluteFiles(fillRealm(parsed, options.realm ?? parsed.sections.realm, isTenant), dirname(resolve(options.file)))
   const { entries, secretFiles } = await check(draft, sources, overrides, options, turns, warn)
   const watched = watchedFiles(sources, secretFiles)
   if (sources.faults.length > 0) return { ok: false, faults: sortFaults(unique(sources.faults), sources.shown), watched }
@@ -102,6 +117,7 @@ export async function readPolicy(options: ReadOptions): Promise<ReadResult> {
       warnings: sortFaults(warnings, sources.shown),
       revision,
       watched,
+      tenant: sources.tenant,
       // Told now, while the places are known: what they are known from is far larger than the policy.
       unchanging: new Map(
         unchanging.map(({ path }) => {
@@ -174,7 +190,8 @@ function revisionOf(sources: Sources, overrides: Overrides, options: ReadOptions
     add(relative(folder, file))
     add(bytes)
   }
-  add(options.realm ?? '')
+  // That of several realms is in its file, however it was chosen.
+  add(sources.tenant !== undefined ? '' : (options.realm ?? ''))
   for (const { path, variable } of overrides.changes) {
     add(variable)
     if (!bearsSecret(path)) add(options.env[variable] ?? '')
@@ -201,10 +218,10 @@ function unique(faults: readonly Fault[]): Fault[] {
 
 /** What a running service cannot take over. */
 const unchanging: readonly { readonly path: Path; readonly of: (settings: Settings) => unknown }[] = [
-  { path: ['listen', 'check'], of: ({ listen }) => listen.check },
-  { path: ['listen', 'ext_proc'], of: ({ listen }) => listen.ext_proc },
-  { path: ['listen', 'admin'], of: ({ listen }) => listen.admin },
-  { path: ['listen', 'issuer'], of: ({ listen }) => listen.issuer },
+  ...(['check', 'ext_proc', 'admin', 'issuer'] as const).map((name) => ({
+    path: ['listen', name],
+    of: ({ listen }: Settings) => exceptAllow(listen[name]),
+  })),
   { path: ['state'], of: ({ state }) => state },
   { path: ['realm'], of: ({ realm }) => realm },
   { path: ['workers'], of: ({ workers }) => workers },
@@ -213,6 +230,10 @@ const unchanging: readonly { readonly path: Path; readonly of: (settings: Settin
   { path: ['admin', 'secret'], of: ({ listen, admin }) => listen.issuer === undefined && admin.secret !== undefined },
   { path: ['admin', 'audience'], of: ({ admin }) => admin.audience },
 ]
+
+/** Who may ask is told to listeners that are open; all else of them is for as long as they are. */
+const exceptAllow = (listener: Settings['listen']['check' | 'admin']) =>
+  listener && { ...listener, tls: { ...listener.tls, allow: undefined } }
 
 /**
  * What changed between two policies that a running service cannot take over.

@@ -47,7 +47,9 @@ const tls = () =>
       cert: filePath().optional().describe('PEM file with the certificate chain, the own certificate first'),
       key: filePath().optional().describe('PEM file with the private key; not readable by others'),
       ca: filePath().optional().describe('PEM file with the authorities that client certificates are verified against (mtls)'),
-      allow: some(text()).optional().describe('SPIFFE IDs of the clients that may connect (mtls)'),
+      allow: some(text())
+        .optional()
+        .describe('SPIFFE IDs of the clients that may connect, or on admin need no token (mtls); may change while the service runs'),
     })
     .prefault({})
     .describe('TLS of this listener')

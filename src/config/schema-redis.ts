@@ -41,6 +41,14 @@ function isHostPort(text: string): boolean {
   return match !== null && Number(match[1]) > 0 && Number(match[1]) < 65536
 }
 
+/** What Redis is trusted by, and the client certificate that it is shown. */
+export const redisFiles = () =>
+  z.strictObject({
+    ca: filePath().optional().describe("PEM file with the authorities that Redis is trusted by instead of the system's"),
+    cert: filePath().optional().describe('PEM file with the client certificate'),
+    key: filePath().optional().describe('PEM file with its private key; not readable by others'),
+  })
+
 const parts = () =>
   z.strictObject({
     url: secret().optional().describe('redis://host:6379/0 or rediss://…: one Redis'),
@@ -56,8 +64,7 @@ const parts = () =>
       })
       .optional()
       .describe('a primary and replicas that Sentinels watch'),
-    tls: z
-      .strictObject({ ca: filePath().optional(), cert: filePath().optional(), key: filePath().optional() })
+    tls: redisFiles()
       .optional()
       .describe('files for rediss://; with cluster or sentinel it says that TLS is spoken, to the Sentinels too, and may be empty'),
     username: text().optional().describe('ACL user'),

@@ -5,9 +5,9 @@ import { validator } from './schema-identity.ts'
 import { broker, issuer } from './schema-issuer.ts'
 import { check, listen, state } from './schema-listen.ts'
 import { ownership } from './schema-ownership.ts'
-import { isRedisUrl } from './schema-redis.ts'
+import { isRedisUrl, redisFiles } from './schema-redis.ts'
 import { route } from './schema-routes.ts'
-import { duration, name, secret, some, text } from './values.ts'
+import { duration, filePath, name, secret, some, text } from './values.ts'
 
 const include = () =>
   z
@@ -48,6 +48,7 @@ const sources = () =>
         redis: secret()
           .refine((url) => isRedisUrl(url.shape), { error: 'expected "redis://host:port/db" or "rediss://host:port/db"' })
           .describe('its own connection, with its own ACL user'),
+        tls: redisFiles().optional().describe('files for rediss://'),
         key: text().describe('key template with one {id}; {realm} is filled in'),
         owner: z
           .string()
@@ -67,6 +68,7 @@ const sts = () =>
         token_endpoint: text().describe('https, or http on loopback; {realm} is filled in'),
         client_id: text(),
         auth: clientAuth(),
+        ca: filePath().optional().describe("PEM file with the authorities that the endpoint is trusted by instead of the system's"),
         timeout: duration({ min: '10ms', max: '60s' }).prefault('1s'),
         allow_opaque: z.boolean().prefault(false).describe('whether tokens that are no JWT are passed on unchecked'),
         subjects_of: text().describe('the oidc validator whose tokens are exchanged here'),
@@ -94,6 +96,9 @@ export const policyFile = () =>
         .regex(realmName, { error: realmExpected })
         .prefault('default')
         .describe('tenant; --realm overrides it, and {realm} stands for it in issuers, audiences and keys'),
+      realms: some(text())
+        .optional()
+        .describe('files (globs), each the policy of one realm, from the folder of this file; this one then holds what all have in common'),
       include: include(),
       listen: listen(),
       state: state(),
@@ -174,6 +179,8 @@ export type Settings = z.output<ReturnType<typeof policyFile>>
 
 /** JSON Schema (2020-12) of the policy file, for editors. */
 export function policySchema(): Record<string, unknown> {
-  const { $schema, ...rest } = z.toJSONSchema(policyFile(), { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>
-  return { $schema, title: 'Postern policy file', ...rest }
+  const { $schema, required, ...rest } = z.toJSONSchema(policyFile(), { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>
+  // One realm in one file; or what several have in common, and each of them in a file of its own.
+  const forms = [required, ['version', 'listen', 'realms'], ['version', 'realm', 'identity', 'routes']]
+  return { $schema, title: 'Postern policy file', ...rest, anyOf: forms.map((form) => ({ required: form })) }
 }

@@ -5,6 +5,7 @@ import { type SourceFile, sourceFile } from './document.ts'
 import type { FileParser } from './document-process.ts'
 import { type Aim, type Fault, type Path, pathText, type Report } from './faults.ts'
 import { findIncluded, type Owns, outside } from './include.ts'
+import { findTenants, isCommon, joinTenant, type RealmChoice, refuseTenantsOwn } from './tenants.ts'
 
 type Tree = Record<string, unknown>
 const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -30,6 +31,9 @@ export class Sources {
   readonly #shown: string[] = []
   #overridden: ReadonlyMap<string, string> = new Map()
   #root: SourceFile | undefined
+  #tenant: SourceFile | undefined
+  /** Files of the realms that the main file names, as messages show them; undefined where it is one realm itself. */
+  tenants: readonly string[] | undefined
   readonly #toldBefore = new Set<string>()
   readonly #toldNow = new Set<string>()
 
@@ -38,8 +42,8 @@ export class Sources {
     this.#parser = parser
   }
 
-  /** Reads a policy file and what it includes. Files that cannot be read are faults. */
-  static async read(main: string, parser: FileParser): Promise<Sources> {
+  /** Reads a policy file, of several realms that it names the one that is chosen, and what is included. Files that cannot be read are faults. */
+  static async read(main: string, parser: FileParser, choice: RealmChoice = {}): Promise<Sources> {
     const sources = new Sources(main, parser)
     const root = await sources.#open(main)
     if (!root) return sources
@@ -49,13 +53,68 @@ export class Sources {
       return sources
     }
     sources.data = root.data
-    const included = await findIncluded(main, root.data.include, (path, message) => sources.#add(root, path, message))
+    if (root.data.realms !== undefined) await sources.#choose(root, root.data, choice)
+    const included = await findIncluded(main, sources.data.include, (path, message) => sources.faults.push(sources.fault(path, message)))
     for (const { path, owns } of included) {
       const shown = join(dirname(main), relative(dirname(resolve(main)), path))
       const source = await sources.#open(shown)
       if (source) sources.#merge(source, owns)
     }
     return sources
+  }
+
+  /** Joins the main file with that of the realm that is chosen. */
+  async #choose(root: SourceFile, main: Tree, { realm, tenant }: RealmChoice): Promise<void> {
+    const inMain: Report = (path, message, aim) => this.#add(root, path, message, aim)
+    this.tenants = await findTenants(this.#main, main.realms)
+    const chosen = tenant ?? (await this.#named(root, realm))
+    if (chosen === undefined) return refuseTenantsOwn(main, inMain)
+    const source = await this.#open(chosen)
+    if (!source) return
+    if (!isTree(source.data)) {
+      if (source.faults.length === 0) this.#add(source, [], 'expected a mapping of settings, such as "version: 1"')
+      return
+    }
+    this.#tenant = source
+    this.data = joinTenant(main, source.data, inMain, (path, message, aim) => this.#add(source, path, message, aim))
+    if (realm !== undefined && source.data.realm !== undefined && source.data.realm !== realm)
+      this.#add(source, ['realm'], `this was the realm "${realm}", and a running service cannot follow: expected it again, or another file`)
+  }
+
+  /** The file of the realm of that name. What there is instead is told. */
+  async #named(root: SourceFile, realm: string | undefined): Promise<string | undefined> {
+    const files = new Map<string, string>()
+    for (const file of this.tenants ?? []) {
+      const name = await this.#realmOf(file)
+      if (name === undefined) continue
+      const other = files.get(name)
+      if (other === undefined) files.set(name, file)
+      else if (name === realm)
+        this.#add(root, ['realms'], `the realm "${name}" is in ${other} and in ${file}: expected each realm in one file`)
+    }
+    const chosen = realm === undefined ? undefined : files.get(realm)
+    if (chosen !== undefined) return chosen
+    const there = [...files.keys()].join(', ')
+    if (files.size === 0)
+      this.#add(root, ['realms'], 'it names no file of a realm: expected at least one, counted from the folder of this file')
+    else if (realm === undefined) this.#add(root, ['realms'], `this file names several realms: choose one by --realm: ${there}`)
+    else this.#add(root, ['realms'], `there is no realm "${realm}": expected one of ${there}`)
+    return undefined
+  }
+
+  /** The name that a realm's file gives it; undefined where it cannot be told. */
+  async #realmOf(file: string): Promise<string | undefined> {
+    try {
+      const { data } = await this.#parser.parse(file, await readFile(file))
+      return isTree(data) && typeof data.realm === 'string' ? data.realm : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** The file of the realm that has been read, of several. */
+  get tenant(): string | undefined {
+    return this.#tenant?.file
   }
 
   async #open(file: string): Promise<SourceFile | undefined> {
@@ -120,7 +179,16 @@ export class Sources {
   #origin(path: Path): Origin | undefined {
     const origin = path.length < 2 ? undefined : this.#origins.get(pathText(path.slice(0, 2)))
     if (origin) return { ...origin, path: [...origin.path, ...path.slice(2)] }
-    return this.#root && { source: this.#root, path }
+    const source = this.#tenant && this.#isTenants(path, this.#tenant) ? this.#tenant : this.#root
+    return source && { source, path }
+  }
+
+  /** Of two files that were joined: whether a setting is the realm's, or would be if it were there. */
+  #isTenants(path: Path, { data }: SourceFile): boolean {
+    const [section = ''] = path
+    const has = (source: unknown): boolean => isTree(source) && Object.hasOwn(source, section)
+    if (has(this.#root?.data) && !has(data)) return false
+    return !isCommon(path) || (section === 'issuer' && path.length === 1 && has(data))
   }
 
   /** From here on, faults of these settings name the variable that set them. */

@@ -3,6 +3,7 @@ import type { Processor } from '../core/processing.ts'
 import { followStream } from './ext-proc-stream.ts'
 import { bytesMethod, openGrpcListener } from './grpc-listener.ts'
 import type { Listener } from './listener.ts'
+import type { PeerTimes } from './peers.ts'
 import { processMethod, processorService } from './protos.ts'
 import type { CheckServer } from './transport.ts'
 
@@ -17,7 +18,7 @@ export interface ProcessorServerOptions {
   readonly budgetMs?: number
   /** For tests: streams at once, of all connections together. */
   readonly maxOpen?: number
-  readonly certificatesEveryMs?: number
+  readonly peerTimes?: Partial<PeerTimes>
 }
 
 /** Beside a body a message holds headers (60 KiB and more, if Envoy is told so) and metadata. */
@@ -36,7 +37,7 @@ const defaultMaxOpen = 4096
  * @throws {ListenFault} where the listener would be unsafe or cannot be had
  */
 export async function startProcessorServer(options: ProcessorServerOptions): Promise<CheckServer> {
-  const { listener, maxBody, onFault, certificatesEveryMs } = options
+  const { listener, maxBody, onFault, peerTimes } = options
   return openGrpcListener({
     name: 'ext_proc',
     listener,
@@ -45,7 +46,7 @@ export async function startProcessorServer(options: ProcessorServerOptions): Pro
     maxReceive: Math.max(leastReceive, maxBody + beside),
     maxStreams: options.maxOpen ?? defaultMaxOpen,
     onFault,
-    certificatesEveryMs,
+    peerTimes,
   })
 }
 

@@ -6,6 +6,7 @@ import { bindFault, type Listener, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
 import type { SocketSource } from './open-sockets.ts'
 import { isAllowedPeer } from './peer.ts'
+import type { PeerTimes } from './peers.ts'
 import { refuseCalls } from './refuse-calls.ts'
 import { type CheckServer, checkServer } from './transport.ts'
 
@@ -21,9 +22,9 @@ export interface GrpcListenerOptions {
   readonly maxReceive: number
   /** Calls at once on one connection. */
   readonly maxStreams: number
-  /** Told of failed handshakes, refused peers and certificates that do not load; never a credential. */
+  /** Told of failed handshakes and refused peers; never a credential. */
   readonly onFault: (detail: string) => void
-  readonly certificatesEveryMs?: number | undefined
+  readonly peerTimes?: Partial<PeerTimes> | undefined
   readonly sockets?: SocketSource | undefined
 }
 
@@ -48,21 +49,35 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Ch
   options.add(grpc)
   health.addTo(grpc)
 
-  const served = grpc.createConnectionInjector(ServerCredentials.createInsecure())
-  const refused = grpc.createConnectionInjector(
-    experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [refuseCalls]),
-  )
+  const serving = ServerCredentials.createInsecure()
+  const refusing = experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [refuseCalls])
+  const served = grpc.createConnectionInjector(serving)
+  /** With mTLS each connection has an injector of its own, since that is what can be drained. */
+  const apart = new Map<Socket, ReturnType<Server['createConnectionInjector']>>()
   const take = (socket: Socket): void => {
     socket.on('error', () => {})
-    if (isAllowedPeer(socket, listener, onFault, name)) served.injectConnection(socket)
-    else refused.injectConnection(socket)
+    // Its certificate has expired since its session began.
+    if (socket.destroyed) return
+    if (listener.tls.mode !== 'mtls') {
+      served.injectConnection(socket)
+      return
+    }
+    const own = grpc.createConnectionInjector(isAllowedPeer(socket, listener, onFault, name) ? serving : refusing)
+    apart.set(socket, own)
+    socket.once('close', () => {
+      apart.delete(socket)
+      own.destroy()
+    })
+    own.injectConnection(socket)
   }
   const { address, stop, cut, stopWatching } = await openServer({
     listener,
     plain: () => createServer({ noDelay: true }, take),
     secure: (tls) => createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take),
     onFault,
-    certificatesEveryMs: options.certificatesEveryMs,
+    byConnection: true,
+    retire: (socket, graceMs) => apart.get(socket)?.drain(graceMs),
+    peerTimes: options.peerTimes,
     sockets: options.sockets,
   })
 

@@ -15,7 +15,7 @@ export interface GrpcServerOptions extends CheckServerOptions {
  * @throws {ListenFault} where the listener would be unsafe or cannot be had
  */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<CheckServer> {
-  const { listener, handler, onFault, certificatesEveryMs, sockets } = options
+  const { listener, handler, onFault, peerTimes, sockets } = options
   return openGrpcListener({
     name: 'check',
     listener,
@@ -28,7 +28,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Check
     maxReceive: options.maxReceive ?? defaultMaxReceive,
     maxStreams: options.maxStreams ?? defaultMaxStreams,
     onFault,
-    certificatesEveryMs,
+    peerTimes,
     sockets,
   })
 }

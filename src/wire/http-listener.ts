@@ -6,12 +6,16 @@ import type { Connection } from '../core/connection.ts'
 import { refuseRequest, safeHeaders } from './http-safety.ts'
 import { httpBindFault, type ListenAddress, type Listener, ListenFault } from './listener.ts'
 import { openServer } from './open-server.ts'
-import { peerSpiffeId } from './peer.ts'
+import { isAllowedPeer, peerSpiffeId } from './peer.ts'
+import type { PeerTimes } from './peers.ts'
 
 /** A fetch handler, such as that of Hono, whose `env` is the connection. */
 export type Fetch = (request: Request, connection: Connection) => Response | Promise<Response>
 
-/** A handler of the node's own requests, asked before {@link Fetch}. @returns whether it takes this one, and answers it */
+/**
+ * A handler of the node's own requests, asked before {@link Fetch}, which is given the same connection object for the same request.
+ * @returns whether it takes this one, and answers it
+ */
 export type Take = (incoming: IncomingMessage, outgoing: ServerResponse, connection: Connection) => boolean
 
 export interface HttpListenerOptions {
@@ -20,10 +24,12 @@ export interface HttpListenerOptions {
   readonly listener: Listener
   readonly fetch: Fetch
   readonly take?: Take | undefined
-  /** Told of failed handshakes, handlers that threw and certificates that do not load. */
+  /** Whether `tls.allow` says who may connect; else it is for the handler, which knows the peer. */
+  readonly allowedAlone?: boolean
+  /** Told of failed handshakes, and of handlers that threw. */
   readonly onFault: (detail: string) => void
-  /** For tests: how often certificate files are looked at. */
-  readonly certificatesEveryMs?: number
+  /** For tests: what differs from the times of `followPeers`. */
+  readonly peerTimes?: Partial<PeerTimes>
   /** For tests: other limits of time. */
   readonly times?: Pick<ServerOptions, 'headersTimeout' | 'requestTimeout' | 'connectionsCheckingInterval'>
 }
@@ -67,7 +73,9 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
   })
   const threw = (cause: unknown): void =>
     onFault(`listen.${name}: a handler threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : 'something'}`)
-  const handle = getRequestListener((request, { incoming }) => fetch(request, connectionOf(incoming)), {
+  /** What {@link Take} was told of a request. */
+  const told = new WeakMap<object, Connection>()
+  const handle = getRequestListener((request, { incoming }) => fetch(request, told.get(incoming) ?? connectionOf(incoming)), {
     // The globals of the process stay as they are.
     overrideGlobalObjects: false,
     errorHandler: (cause) => {
@@ -77,6 +85,15 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
       return new Response(null, { status: 500 })
     },
   })
+  const { tls } = listener
+  const allow = options.allowedAlone && tls.mode === 'mtls' ? tls.allow : undefined
+  /** Connections that are to end, and how many requests each has in flight. */
+  const retiring = new WeakSet<Socket>()
+  const busy = new WeakMap<Socket, number>()
+  const count = (socket: Socket, by: 1 | -1): void => {
+    busy.set(socket, (busy.get(socket) ?? 0) + by)
+    if (retiring.has(socket) && !busy.get(socket)) socket.destroySoon()
+  }
   const safe = safeHeaders(secure)
   const end = (outgoing: ServerResponse, status: number): void => {
     for (const name in safe) outgoing.setHeader(name, safe[name]!)
@@ -88,9 +105,23 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
       end(outgoing, tooMany ? 431 : 400)
       return
     }
+    // Without a list all may connect that an authority vouches for.
+    if (allow && allow.size() > 0 && !isAllowedPeer(incoming.socket, listener, onFault, name)) {
+      end(outgoing, 403)
+      return
+    }
+    if (tls.mode === 'mtls') {
+      const { socket } = incoming
+      count(socket, 1)
+      outgoing.once('close', () => count(socket, -1))
+    }
     for (const name in safe) outgoing.setHeader(name, safe[name]!)
     try {
-      if (options.take?.(incoming, outgoing, connectionOf(incoming))) return
+      if (options.take) {
+        const connection = connectionOf(incoming)
+        if (options.take(incoming, outgoing, connection)) return
+        told.set(incoming, connection)
+      }
     } catch (cause) {
       threw(cause)
       outgoing.writeHead(500, { connection: 'close' }).end()
@@ -103,7 +134,12 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<H
     plain: () => limited(createServer({ ...limits, ...options.times }, serve)),
     secure: (tls) => limited(createTlsServer({ ...limits, ...options.times, ...tls }, serve)),
     onFault: (detail) => onFault(`listen.${name}: ${detail}`),
-    certificatesEveryMs: options.certificatesEveryMs,
+    byConnection: false,
+    retire: (socket) => {
+      retiring.add(socket)
+      if (!busy.get(socket)) socket.destroy()
+    },
+    peerTimes: options.peerTimes,
   })
   server.on('clientError', (cause: Error, socket: Socket) => refuseRequest(cause, socket, secure))
   server.on('checkExpectation', (_: IncomingMessage, outgoing: ServerResponse) => end(outgoing, 417))

@@ -66,7 +66,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     { ...serverLimits, maxReceive, maxUnfinished: maxReceive * unfinishedMessages, ...options.limits },
     onFault,
   )
-  const sessions = new Map<ServerHttp2Session, Socket>()
+  const bySocket = new Map<Socket, ServerHttp2Session>()
   let closing = false
 
   const serve = (connection: ServedConnection) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
@@ -99,15 +99,21 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     const connection = connections.of(socket)
     const session = openSession(socket, http2, allowed ? serve(connection) : refuse, options.lookEveryMs)
     if (!session) return
-    sessions.set(session, socket)
-    session.once('close', () => sessions.delete(session))
+    bySocket.set(socket, session)
+    session.once('close', () => bySocket.delete(socket))
   }
   const { address, stop, cut, stopWatching } = await openServer({
     listener,
     plain: () => connections.follow(createServer({ noDelay: true }, take)),
     secure: (tls) => connections.follow(createTlsServer({ ...tls, ALPNProtocols: ['h2'], noDelay: true }, take)),
     onFault,
-    certificatesEveryMs: options.certificatesEveryMs,
+    byConnection: true,
+    retire: (socket) => {
+      const session = bySocket.get(socket)
+      if (session) drainSession(session, socket)
+      else socket.destroy()
+    },
+    peerTimes: options.peerTimes,
     sockets: options.sockets,
   }).catch((cause: unknown) => {
     calls.end()
@@ -119,7 +125,7 @@ export async function startLeanServer(options: LeanServerOptions): Promise<Check
     health.end()
     stopWatching()
     const stopped = stop()
-    for (const [session, socket] of sessions) drainSession(session, socket)
+    for (const [socket, session] of bySocket) drainSession(session, socket)
     const timer = setTimeout(cut, graceMs)
     await stopped
     clearTimeout(timer)

@@ -1,4 +1,6 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
+import type { AllowList } from '../core/allow-list.ts'
+import type { CertificateSource } from '../core/certificates.ts'
 
 /** Where a listener listens. */
 export type ListenAddress =
@@ -6,12 +8,12 @@ export type ListenAddress =
   /** `host` is an IP address; port 0 lets the system choose. */
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
 
-/** Files are PEM. */
+/** TLS of a listener: certificates with their key, and for `mtls` the authorities of clients. */
 export type ListenTls =
   | { readonly mode: 'none' }
-  | { readonly mode: 'tls'; readonly cert: string; readonly key: string }
-  /** `allow`: the SPIFFE IDs that may ask. A client certificate that `ca` vouches for is demanded of everyone. */
-  | { readonly mode: 'mtls'; readonly cert: string; readonly key: string; readonly ca: string; readonly allow: readonly string[] }
+  | { readonly mode: 'tls'; readonly certificates: CertificateSource }
+  /** `allow`: the SPIFFE IDs that may ask. A client certificate that an authority vouches for is demanded of everyone. */
+  | { readonly mode: 'mtls'; readonly certificates: CertificateSource; readonly allow: AllowList }
 
 /** A listener as configured. */
 export interface Listener {
@@ -82,7 +84,7 @@ function isLocal(address: ListenAddress): boolean {
  */
 export function bindFault({ address, tls }: Listener, name = 'check'): string | undefined {
   const where = `listen.${name} ${formatListenAddress(address)}`
-  if (tls.mode === 'mtls' && tls.allow.length === 0) {
+  if (tls.mode === 'mtls' && tls.allow.size() === 0) {
     return `${where}: tls.mode mtls needs allow, the SPIFFE IDs of those who may ask, such as [spiffe://cluster.local/ns/edge/sa/envoy]`
   }
   if (isLocal(address) || tls.mode === 'mtls') return undefined

@@ -22,7 +22,7 @@ export function peerSpiffeId(socket: unknown): string | undefined {
 export function isAllowedPeer(socket: unknown, { tls }: Listener, onFault: (detail: string) => void, name = 'check'): boolean {
   if (tls.mode !== 'mtls') return true
   const peer = peerSpiffeId(socket)
-  if (peer !== undefined && tls.allow.includes(peer)) return true
+  if (peer !== undefined && tls.allow.has(peer)) return true
   onFault(`${peer ?? 'a peer without SPIFFE ID'} is not on the list of listen.${name}.tls.allow`)
   return false
 }

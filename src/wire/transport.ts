@@ -1,6 +1,7 @@
 import type { CheckHandler } from './check-handler.ts'
 import type { ListenAddress, Listener } from './listener.ts'
 import type { SocketSource } from './open-sockets.ts'
+import type { PeerTimes } from './peers.ts'
 
 /** The service that Envoy asks. */
 export const authorizationService = 'envoy.service.auth.v3.Authorization'
@@ -13,10 +14,10 @@ export interface CheckServerOptions {
   readonly maxReceive?: number
   /** Calls at once on one connection. */
   readonly maxStreams?: number
-  /** Told of failed handshakes, refused peers and certificates that do not load; never a credential. */
+  /** Told of failed handshakes and refused peers; never a credential. */
   readonly onFault: (detail: string) => void
-  /** For tests: how often certificate files are looked at. */
-  readonly certificatesEveryMs?: number
+  /** For tests: what differs from the times of `followPeers`. */
+  readonly peerTimes?: Partial<PeerTimes> | undefined
   /** Where connections come from, when another process listens: nothing is bound then. */
   readonly sockets?: SocketSource
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import type { ClientAuth } from '../../src/adapters/client-auth.ts'
 import { openStsClient } from '../../src/adapters/sts-client.ts'
+import type { CertificateTexts } from '../../src/core/certificates.ts'
 import type { Principal } from '../../src/core/principal.ts'
 import { type Certificates, testCertificates } from '../support/certificates.ts'
 
@@ -60,7 +61,7 @@ describe('sts client over TLS', () => {
     await new Promise((resolve) => server.close(resolve))
     rmSync(folder, { recursive: true, force: true })
   })
-  const exchange = async (auth: ClientAuth, ca?: string): Promise<string> => {
+  const exchange = async (auth: ClientAuth, tls?: CertificateTexts): Promise<string> => {
     const client = openStsClient({
       name: 'kc',
       tokenEndpoint: `https://localhost:${(server.address() as AddressInfo).port}/token`,
@@ -68,7 +69,7 @@ describe('sts client over TLS', () => {
       auth,
       allowOpaque: false,
       subjectsOf: 'users',
-      ...(ca !== undefined && { ca }),
+      tls: tls && (() => tls),
     })
     try {
       return (await client.exchange({ principal, audience: 'picod', scope: [], ttl: 60, now })).kind
@@ -79,16 +80,16 @@ describe('sts client over TLS', () => {
 
   it('shows its certificate', async () => {
     const { certPem, keyPem } = certificates.workload('router', 'spiffe://td/ns/a/sa/router')
-    assert.equal(await exchange({ method: 'mtls', cert: () => certPem, key: () => keyPem }, certificates.caPem), 'token')
+    assert.equal(await exchange({ method: 'mtls' }, { cert: certPem, key: keyPem, ca: certificates.caPem }), 'token')
     assert.match(peers[0]!.name, /spiffe:\/\/td\/ns\/a\/sa\/router/)
     assert.equal(peers[0]!.form.get('client_id'), 'router')
   })
   it('has nothing to say to a server that it cannot trust', async () => {
     const { certPem, keyPem } = certificates.workload('other', 'spiffe://td/ns/a/sa/other')
-    assert.equal(await exchange({ method: 'mtls', cert: () => certPem, key: () => keyPem }), 'unavailable')
+    assert.equal(await exchange({ method: 'mtls' }, { cert: certPem, key: keyPem }), 'unavailable')
     assert.equal(peers.length, 0)
   })
   it('is unavailable to one that demands a certificate it has not', async () => {
-    assert.equal(await exchange({ method: 'secret', secret: () => 's' }, certificates.caPem), 'unavailable')
+    assert.equal(await exchange({ method: 'secret', secret: () => 's' }, { ca: certificates.caPem }), 'unavailable')
   })
 })

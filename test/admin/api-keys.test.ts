@@ -191,7 +191,7 @@ describe('admin API of API keys', () => {
   it('demands its scope, and nothing of it is for workloads', async () => {
     const limited = await openFixture((plain) => ({
       issuer: { ...plain.issuer!, verifyAdmin: (name) => ({ subject: 'ops', scopes: [`admin:${name}:*`] }) },
-      workloads: new Set(['spiffe://cluster.local/ns/a/sa/b']),
+      workloads: () => new Set(['spiffe://cluster.local/ns/a/sa/b']),
     }))
     for (const [method, path] of [
       ['POST', ''],

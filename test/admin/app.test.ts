@@ -169,7 +169,7 @@ describe('admin listener', () => {
 
     it('lets an allow-listed workload use the owner API and see the status, and no more', async () => {
       const workload = 'spiffe://cluster.local/ns/agents/sa/workloadmanager'
-      const other = await openFixture(() => ({ workloads: new Set([workload]), secret: () => undefined }))
+      const other = await openFixture(() => ({ workloads: () => new Set([workload]), secret: () => undefined }))
       const by = async (peer: string | undefined, method: string, path: string, body?: object): Promise<number> => {
         const init = {
           method,

@@ -97,7 +97,7 @@ export async function openFixture(change: (options: AdminOptions, state: State) 
       rotateKeys: ring.rotate,
       removeKey: ring.remove,
     },
-    workloads: new Set(),
+    workloads: () => new Set(),
     labels: state.labels,
     ownerLabel: () => 'agentcube.io/owner',
     idPatterns: () => [],

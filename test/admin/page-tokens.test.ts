@@ -24,7 +24,7 @@ describe('page tokens', () => {
         return mint(order)
       },
     }
-    at = await openFixture(() => ({ pages, workloads: new Set(['spiffe://cluster.local/ns/a/sa/b']) }))
+    at = await openFixture(() => ({ pages, workloads: () => new Set(['spiffe://cluster.local/ns/a/sa/b']) }))
     token = await at.login()
   })
   after(() => at?.close())

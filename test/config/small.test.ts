@@ -17,7 +17,12 @@ describe('the published JSON Schema', () => {
   it('closes every mapping and describes every section', () => {
     const schema = JSON.parse(schemaText())
     assert.equal(schema.additionalProperties, false)
-    assert.deepEqual(schema.required, ['version', 'listen', 'identity', 'routes'])
+    const forms = schema.anyOf.map(({ required }: { required: string[] }) => required)
+    assert.deepEqual(forms, [
+      ['version', 'listen', 'identity', 'routes'],
+      ['version', 'listen', 'realms'],
+      ['version', 'realm', 'identity', 'routes'],
+    ])
     assert.equal(schema.properties.routes.items.additionalProperties, false)
     assert.match(schema.properties.routes.items.properties.when.description, /CEL/)
   })

@@ -39,7 +39,9 @@ export async function openBench(page: Page, cache: string): Promise<Bench> {
   const first = page.blocks.find(({ info, untested }) => info === 'console' && !untested)
   const [admin = 0, issuer = 0, edge = 0, upstream = 0] = await freePorts(4)
   const replaced = (text: string): string =>
-    text.replace(/:(9192|9193|10000)\b/g, (_, port: string) => `:${{ 9192: admin, 9193: issuer, 10000: edge }[port]}`)
+    text
+      .replace(/:(9192|9193|10000)\b/g, (_, port: string) => `:${{ 9192: admin, 9193: issuer, 10000: edge }[port]}`)
+      .replaceAll('/run/postern/check.sock', join(work, 'run.sock'))
   const runAll = async (commands: readonly Command[]): Promise<void> => {
     const asked = commands.map((command) => ({ ...command, text: replaced(command.text), expected: command.expected.map(replaced) }))
     const results = await runCommands(asked, { cwd: work, bin })

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
-import { parse, parseDocument, stringify } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { openJsonSource } from '../../src/adapters/json-source.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
 import { faultText } from '../../src/config/faults.ts'
@@ -163,6 +162,7 @@ describe('the documentation', function () {
     for (const [page, file] of [
       ['docs/guides/capture.md', 'envoy/capture.yaml'],
       ['docs/guides/direct-routing.md', 'envoy/direct.yaml'],
+      ['docs/guides/tenants.md', 'envoy/tenants.yaml'],
     ] as const) {
       const parts = readPage(page)
         .blocks.filter(({ info }) => info === 'yaml envoy')
@@ -228,39 +228,6 @@ describe('the documentation', function () {
     } finally {
       for (const close of closing.reverse()) await close()
     }
-  })
-
-  describe('files for Docker, which nothing here can run', () => {
-    const read = (name: string): string => readFileSync(join(checkout, name), 'utf8')
-
-    it('are YAML', () => {
-      for (const name of ['docker-compose.yml', 'deploy/docker/envoy.yaml', 'deploy/docker/postern.yaml']) {
-        assert.deepEqual(parseDocument(read(name), { strict: true }).errors, [], name)
-      }
-    })
-
-    it('name files that are there, and ports and sockets that fit each other', () => {
-      const { services } = parse(read('docker-compose.yml')) as {
-        services: Record<string, { volumes?: string[]; build?: { dockerfile: string } }>
-      }
-      const mounted = Object.values(services).flatMap(({ volumes = [] }) => volumes.map((volume) => volume.split(':')[0]!))
-      for (const file of [...mounted.filter((path) => path.startsWith('./')), services['postern']!.build!.dockerfile])
-        assert.ok(existsSync(join(checkout, file)), file)
-      for (const [, path] of read('deploy/docker/Dockerfile').matchAll(/^COPY (?!--from)((?:\S+ )+)\S+$/gm))
-        for (const file of path!.trim().split(' ')) assert.ok(existsSync(join(checkout, file)), `Dockerfile: ${file}`)
-      assert.match(read('deploy/docker/envoy.yaml'), /pipe: \{ path: "?\/run\/postern\/check\.sock"? \}/)
-    })
-
-    it('hold a configuration that Envoy takes', function () {
-      const envoy = process.env['POSTERN_TEST_ENVOY']
-      if (envoy === undefined) this.skip()
-      const { status, stderr } = spawnSync(envoy, ['--mode', 'validate', '-c', join(checkout, 'deploy/docker/envoy.yaml')])
-      assert.equal(status, 0, String(stderr))
-    })
-
-    it('hold a policy without faults', async () => {
-      assert.deepEqual(await faultsOf(read('deploy/docker/postern.yaml')), [])
-    })
   })
 })
 

@@ -116,7 +116,7 @@ function settingsTables(): string {
   const out: string[] = []
   const single: string[] = []
   for (const [name, node] of Object.entries(schema.properties ?? {})) {
-    const required = schema.required?.includes(name) ?? false
+    const required = schema.anyOf?.[0]?.required?.includes(name) ?? false
     if (name === 'identity') {
       out.push('\n## identity\n', 'Required: the list of validators, in order. Each entry has one of these types.', ...validators(node))
     } else {

@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { decodeJwt } from 'jose'
+import { parse, stringify } from 'yaml'
 import { issueCertificate, makeAuthority } from '../../deploy/local/certificates.mjs'
 import { adminClient, adminSecret } from '../support/admin.ts'
 import { type Edge, fixture, startEdge } from '../support/edge.ts'
+import { envoyFile, type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
 import type { EnvoyFileName } from '../support/envoy-document.ts'
-import { startPostern } from '../support/postern.ts'
+import { type RunningPostern, startPostern } from '../support/postern.ts'
 import { rawRequest, sendRaw, websocketEcho } from '../support/raw.ts'
 import { type ClientRequest, type ClientResponse, request, requestHttp2 } from '../support/request.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import type { Received } from '../support/upstream.ts'
 
 const sandboxPath = '/v1/sandboxes/s1/run'
@@ -22,10 +28,39 @@ describe('the Envoy files', function () {
   describeEdge('envoy.yaml', 'edge.yaml', { tls: true })
   describeEdge('capture.yaml', 'edge-capture.yaml', { tls: true })
   describeEdge('direct.yaml', 'direct.yaml', { tls: true, start: startDirect })
+  describeEdge('upstreams.yaml', 'edge.yaml', { tls: true })
+  describeEdge('tenants.yaml', 'edge.yaml', { tls: true, start: startTenant })
   describeEdge('tcp-mtls.yaml', 'edge-tcp-mtls.yaml', { tls: true })
   describeEdge('behind-load-balancer.yaml', 'edge.yaml', { tls: false })
   describe('egress.yaml', egress)
+  // With the SPIRE agent that it needs it runs in test/spire.
+  describe('spire.yaml', withoutAgent)
 })
+
+/** One of two tenants, whatever the host: test/realms asks both. */
+function startTenant(file: EnvoyFileName, policy: string): Promise<Edge> {
+  const [common, own] = tenantOf(policy, 'acme')
+  const start = async (filled: string): Promise<RunningPostern> => {
+    const folder = temporaryFolder()
+    writeFileSync(folder.file('acme.yaml'), own)
+    const postern = await startPostern(filled, { folder })
+    const stop = () => postern.stop().finally(folder.remove)
+    return { ...postern, stop }
+  }
+  return startEdge(file, common, start, 1, (text) =>
+    text
+      .replace('domains: ["*"]', 'domains: [nobody.example]')
+      .replace('domains: [acme.agents.example]', 'domains: ["*"]')
+      .replaceAll('keycloak.example/realms/acme', 'keycloak.example/realms/default'),
+  )
+}
+
+/** A policy of one realm as two files: what the process has, and what is the realm's. */
+function tenantOf(policy: string, realm: string): readonly [common: string, own: string] {
+  const { listen, state, identity, ...own } = parse(policy) as Record<string, unknown> & { identity: Record<string, unknown>[] }
+  const users = identity.map((entry) => (entry['name'] === 'users' ? { ...entry, metadata_key: `users-${realm}` } : entry))
+  return [stringify({ version: 1, realms: [`${realm}.yaml`], listen, state }), stringify({ ...own, realm, identity: users })]
+}
 
 /** Where sandboxes are reached directly: the one that these tests ask for is alice's, at the upstream. */
 async function startDirect(file: EnvoyFileName, policy: string): Promise<Edge> {
@@ -277,5 +312,29 @@ function egress() {
     const before = edge.upstreams.partner.received.length
     assert.equal((await ask('api.partner.example', '/orders/1', ['agent'])).status, 503)
     assert.equal(edge.upstreams.partner.received.length, before)
+  })
+}
+
+function withoutAgent() {
+  let envoy: RunningEnvoy
+  before(async () => {
+    const nobody = join(tmpdir(), 'no-spire-agent.sock')
+    envoy = await startEnvoy(
+      envoyFile('spire.yaml', {
+        'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
+        'address: 0.0.0.0, port_value: 10000': 'address: 127.0.0.1, port_value: 0',
+        'address: postern, port_value: 9191': 'address: 127.0.0.1, port_value: 1',
+        'address: keycloak.example, port_value: 443': 'address: 127.0.0.1, port_value: 1',
+        '/run/spire/agent-sockets/spire-agent.sock': nobody,
+        'initial_fetch_timeout: 5s': 'initial_fetch_timeout: 1s',
+      }),
+    )
+  })
+  after(() => envoy?.stop())
+
+  it('lets nobody in while no agent has told it who it is', async () => {
+    const tls = { ca: makeAuthority('Somebody').certificate }
+    await assert.rejects(request({ port: envoy.port('edge'), tls, path: '/healthz' }), { code: 'ECONNRESET' })
+    assert.deepEqual(envoy.accessLog(), [])
   })
 }

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { parse } from 'yaml'
 import { type EnvoyFileName, httpFilters, readEnvoyFile } from '../support/envoy-document.ts'
 
-const files: readonly EnvoyFileName[] = ['envoy.yaml', 'direct.yaml', 'tcp-mtls.yaml', 'behind-load-balancer.yaml', 'egress.yaml']
+const files: readonly EnvoyFileName[] = [
+  'envoy.yaml',
+  'direct.yaml',
+  'upstreams.yaml',
+  'tcp-mtls.yaml',
+  'tenants.yaml',
+  'spire.yaml',
+  'behind-load-balancer.yaml',
+  'egress.yaml',
+]
 
 describe('the settings of the Envoy files', () => {
   for (const file of files) {
@@ -22,7 +31,7 @@ describe('the settings of the Envoy files', () => {
 
       it('checks issuer, audience and expiry, and reads tokens from one place', () => {
         const providers = Object.values(filters.at(-3)!.typed_config['providers'] as Record<string, Record<string, unknown>>)
-        assert.equal(providers.length, 1)
+        assert.equal(providers.length, file === 'tenants.yaml' ? 2 : 1)
         for (const provider of providers) {
           assert.ok(provider['issuer'] && (provider['audiences'] as string[]).length > 0)
           assert.equal(provider['require_expiration'], true)
@@ -33,8 +42,14 @@ describe('the settings of the Envoy files', () => {
 
       it('has no hole', () => {
         const settings = JSON.stringify(parse(text))
+        // What names the tenant says nothing else.
+        const named = settings.replace(
+          /\{"@type":"[^"]*ExtAuthzPerRoute","check_settings":\{"context_extensions":\{"realm":"[a-z]+"\}\}\}/g,
+          '',
+        )
+        assert.equal(named !== settings, file === 'tenants.yaml')
         for (const hole of ['ACCEPT_UNTRUSTED', 'ExtAuthzPerRoute', 'extract_only_without_validation', 'failure_mode_allow_header_add'])
-          assert.equal(settings.includes(hole), false, hole)
+          assert.equal(named.includes(hole), false, hole)
         assert.equal(/^\s*disabled:/m.test(text), false)
       })
 

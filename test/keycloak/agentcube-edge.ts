@@ -32,11 +32,13 @@ const policyFile = fileURLToPath(new URL('agentcube.yaml', import.meta.url))
 /**
  * Starts Postern with agentcube.yaml, Envoy with envoy/envoy.yaml (its CHANGE places filled in for AgentCube), and the upstreams.
  * @param verifiedBy who verifies users' tokens; `postern` takes the jwt_authn filter out of Envoy
+ * @param keysSeconds how long Envoy keeps Keycloak's keys; absent: as envoy.yaml says
  */
 export async function startAgentcubeEdge(
   keycloak: RunningKeycloak,
   redis: RunningRedis,
   verifiedBy: 'envoy' | 'postern' = 'envoy',
+  keysSeconds?: number,
 ): Promise<AgentcubeEdge> {
   const folder = temporaryFolder()
   const { started, stop } = createStops(folder.remove)
@@ -59,7 +61,7 @@ export async function startAgentcubeEdge(
     })
     const postern = started(await startPostern(verifiedBy === 'envoy' ? filled : verifyHere(filled)))
     const ports = { keycloak: keycloak.port, workloadmanager: workloadmanager.port, picod: picod.port }
-    const envoy = started(await startEnvoy(envoyConfig(folder.path, keycloak.issuer, ports, verifiedBy)))
+    const envoy = started(await startEnvoy(envoyConfig(folder.path, keycloak.issuer, ports, verifiedBy, keysSeconds)))
     const tls = { ca: certificates.caPem }
     return { port: envoy.port('edge'), tls, ca: certificates.ca, envoy, postern, workloadmanager, picod, stop }
   } catch (error) {
@@ -106,6 +108,7 @@ function envoyConfig(
   issuer: string,
   ports: Readonly<Record<'keycloak' | 'workloadmanager' | 'picod', number>>,
   verifiedBy: 'envoy' | 'postern',
+  keysSeconds: number | undefined,
 ): string {
   const text = envoyFile('envoy.yaml', {
     'address: 127.0.0.1, port_value: 9901': 'address: 127.0.0.1, port_value: 0',
@@ -116,6 +119,7 @@ function envoyConfig(
     'address: keycloak.example, port_value: 443': `address: 127.0.0.1, port_value: ${ports.keycloak}`,
     'port_value: 8081': `port_value: ${ports.workloadmanager}`,
     'port_value: 8082': `port_value: ${ports.picod}`,
+    ...(keysSeconds === undefined ? {} : { 'cache_duration: 60s': `cache_duration: ${keysSeconds}s` }),
   })
   const document = parseDocument(text)
   const manager = ['static_resources', 'listeners', 0, 'filter_chains', 0, 'filters', 0, 'typed_config']

@@ -109,7 +109,8 @@ async function startUpstream(
   { issuer }: AgentcubeUpstreamOptions,
   answer: (call: Call) => Promise<Answer>,
 ): Promise<AgentcubeUpstream> {
-  const keys = createRemoteJWKSet(new URL(`${issuer}/protocol/openid-connect/certs`))
+  // A new key of Keycloak's signs at once: whoever does not know it has to ask, and not to wait 30 s before asking again.
+  const keys = createRemoteJWKSet(new URL(`${issuer}/protocol/openid-connect/certs`), { cooldownDuration: 500 })
   const served: Served[] = []
 
   const handle = async (request: IncomingMessage): Promise<Answer> => {

@@ -5,7 +5,8 @@ import { decideOffline } from '../../src/compose/offline.ts'
 import { readPolicy } from '../../src/config/read.ts'
 import { type DpopClient, dpopClient } from '../e2e/proof-edge.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { type RunningKeycloak, secretOf, startKeycloak } from './keycloak.ts'
+import { type RunningKeycloak, secretOf } from './keycloak.ts'
+import { sharedKeycloak } from './shared.ts'
 
 describe('tokens that Keycloak binds to a key (RFC 9449)', function () {
   this.timeout(180_000)
@@ -13,11 +14,10 @@ describe('tokens that Keycloak binds to a key (RFC 9449)', function () {
   let client: DpopClient
   let token: string
   before(async () => {
-    keycloak = await startKeycloak()
+    keycloak = await sharedKeycloak()
     client = await dpopClient()
     token = await bound()
   })
-  after(() => keycloak?.stop())
 
   /** By client_credentials, with a proof. */
   async function bound(): Promise<string> {

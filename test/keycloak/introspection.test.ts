@@ -6,7 +6,8 @@ import { startPostern } from '../support/postern.ts'
 import { type ClientResponse, request } from '../support/request.ts'
 import { until } from '../support/until.ts'
 import type { Received } from '../support/upstream.ts'
-import { type RunningKeycloak, secretOf, startKeycloak } from './keycloak.ts'
+import { type RunningKeycloak, secretOf } from './keycloak.ts'
+import { sharedKeycloak } from './shared.ts'
 
 const asking = (secret: string, tokens: 'all' | 'opaque'): string =>
   `introspection: { client_id: agentcube-router, auth: { secret: "\${env:${secret}}" }, tokens: ${tokens}, cache: { ttl: 1s, negative_ttl: 0s }, timeout: 500ms }`
@@ -42,7 +43,7 @@ describe('introspection by a real Keycloak', function () {
 
   before(async function () {
     this.timeout(180_000)
-    keycloak = await startKeycloak()
+    keycloak = await sharedKeycloak()
     await addLightClient(keycloak)
     const env = {
       POSTERN_TEST_ADMIN_SECRET: adminSecret,
@@ -60,7 +61,6 @@ describe('introspection by a real Keycloak', function () {
   after(async function () {
     this.timeout(60_000)
     await edge?.stop()
-    await keycloak?.stop()
   })
 
   const end = (path: string, form: Record<string, string>): Promise<Response> =>

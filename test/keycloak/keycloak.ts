@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { decodeJwt, type JWTPayload } from 'jose'
 import { freePort } from '../support/free-port.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -13,12 +13,13 @@ interface KeycloakPrograms {
 
 const programs = new URL('../../deploy/local/keycloak.mjs', import.meta.url).href
 const realm = 'agentcube'
-const realmFile = fileURLToPath(new URL('realm.json', import.meta.url))
+const realmFile = new URL('../../deploy/keycloak/agentcube-realm.json', import.meta.url)
+const peopleFile = new URL('people.json', import.meta.url)
 const startLimit = 150_000
 const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token'
 
-/** A person of realm.json. */
+/** A person of people.json. */
 export type Person = 'alice' | 'bob' | 'carol' | 'dave' | 'erin'
 
 export interface AccessToken {
@@ -37,7 +38,7 @@ export interface RunningKeycloak {
   readonly login: (who: Person | 'agentcube-sdk') => Promise<AccessToken>
   /** Standard token exchange by agentcube-router, as Postern does it. @throws with Keycloak's answer when it refuses */
   readonly exchange: (subjectToken: string, audience: string) => Promise<AccessToken>
-  /** Sets the lifetime of exchanged tokens, in seconds (realm.json says 60). */
+  /** Sets the lifetime of exchanged tokens, in seconds (the realm file says 60). */
   readonly setExchangedLife: (seconds: number) => Promise<void>
   /** It stays connected and answers nothing (SIGSTOP) … */
   readonly hang: () => void
@@ -52,7 +53,7 @@ export interface RunningKeycloak {
 }
 
 /**
- * Starts a Keycloak of its own with realm.json, and waits until the realm answers (some 20 s).
+ * Starts a Keycloak of its own with the realm that is deployed and the people of people.json, and waits until the realm answers (some 20 s).
  * Needs POSTERN_TEST_KEYCLOAK (a prepared Keycloak) and POSTERN_TEST_JAVA, as `npm test` sets them.
  */
 export async function startKeycloak(): Promise<RunningKeycloak> {
@@ -60,7 +61,8 @@ export async function startKeycloak(): Promise<RunningKeycloak> {
   if (prepared === undefined) throw new Error('POSTERN_TEST_KEYCLOAK is not set: run these tests with `npm test -- keycloak`')
   const { makeKeycloakHome, keycloakCommand } = (await import(programs)) as KeycloakPrograms
   const folder = temporaryFolder()
-  makeKeycloakHome(prepared, folder.path, [realmFile])
+  writeFileSync(folder.file('realm.json'), realmWithPeople())
+  makeKeycloakHome(prepared, folder.path, [folder.file('realm.json')])
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const issuer = `${url}/realms/${realm}`
@@ -95,7 +97,7 @@ export async function startKeycloak(): Promise<RunningKeycloak> {
       cwd: folder.path,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...(java === undefined ? {} : { JAVA: java }) },
+      env: { ...process.env, ...secretsOfRealm, ...(java === undefined ? {} : { JAVA: java }) },
     })
     child = started
     process.once('exit', killNow)
@@ -154,8 +156,23 @@ export async function startKeycloak(): Promise<RunningKeycloak> {
   }
 }
 
-/** The secrets of realm.json follow one pattern. */
+/** The secrets of the realm's clients in tests follow one pattern. */
 export const secretOf = (client: string): string => `${client}-secret-of-tests`
+
+/** What the placeholders of the realm file stand for. */
+const secretsOfRealm = { AGENTCUBE_SDK_SECRET: secretOf('agentcube-sdk'), AGENTCUBE_ROUTER_SECRET: secretOf('agentcube-router') }
+
+interface Realm {
+  readonly clients: readonly object[]
+  readonly users: readonly object[]
+}
+
+/** The deployed realm has no people, and no client that logs in by password. */
+function realmWithPeople(): string {
+  const read = (file: URL) => JSON.parse(readFileSync(file, 'utf8')) as Realm
+  const [deployed, more] = [read(realmFile), read(peopleFile)]
+  return JSON.stringify({ ...deployed, clients: [...deployed.clients, ...more.clients], users: [...deployed.users, ...more.users] })
+}
 
 const basic = (client: string): Record<string, string> => ({
   authorization: `Basic ${Buffer.from(`${client}:${secretOf(client)}`).toString('base64')}`,

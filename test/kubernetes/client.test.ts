@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -47,7 +47,8 @@ describe('the way to an API server', () => {
     )
 
   it('is read from a kubeconfig: files beside it, data in it', () => {
-    write('ca.pem', 'CA')
+    const { caPem } = testCertificates(folder.path)
+    write('ca.pem', caPem)
     write('token', ' from-file\n')
     const data = (text: string) => Buffer.from(text).toString('base64')
     const file = config(
@@ -57,17 +58,31 @@ describe('the way to an API server', () => {
     const { url, ca, serverName, token, certificate, namespace } = kubeconfigAccess(file, undefined)
     assert.deepEqual(
       [url, ca?.(), serverName, token?.(), certificate?.(), namespace],
-      ['https://api.example:6443', 'CA', 'kubernetes', 'from-file', { cert: 'CERT', key: 'KEY' }, 'demo'],
+      ['https://api.example:6443', caPem, 'kubernetes', 'from-file', { cert: 'CERT', key: 'KEY' }, 'demo'],
     )
     assert.equal(kubeconfigAccess(file, 'b').url, 'http://127.0.0.1:8001/k8s')
   })
 
+  it('takes client certificates from files as pairs, with keys that only their owner reads', () => {
+    const certificates = testCertificates(folder.path)
+    const [one, other] = [
+      certificates.workload('one', 'spiffe://td/ns/a/sa/one'),
+      certificates.workload('other', 'spiffe://td/ns/a/sa/other'),
+    ]
+    const user = (key: string) => config({}, { 'client-certificate': one.cert, 'client-key': key })
+    assert.deepEqual(kubeconfigAccess(user(one.key), undefined).certificate?.(), { cert: one.certPem, key: one.keyPem })
+    assert.throws(() => kubeconfigAccess(user(other.key), undefined), /are no PEM pair/)
+    chmodSync(one.key, 0o644)
+    assert.throws(() => kubeconfigAccess(user(one.key), undefined), /is open to others/)
+  })
+
   it('is that of the service account inside a cluster', () => {
     write('token', 'abc\n')
-    write('ca.crt', 'CA')
+    const { caPem } = testCertificates(folder.path, 'authority')
+    write('ca.crt', caPem)
     write('namespace', 'postern\n')
     const access = serviceAccountAccess({ KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' }, folder.path)
-    assert.deepEqual([access.url, access.token?.(), access.ca?.(), access.namespace], ['https://[fd00::1]:443', 'abc', 'CA', 'postern'])
+    assert.deepEqual([access.url, access.token?.(), access.ca?.(), access.namespace], ['https://[fd00::1]:443', 'abc', caPem, 'postern'])
   })
 
   const refused: [what: string, cluster: object, user: object, more: object, says: RegExp][] = [

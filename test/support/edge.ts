@@ -67,11 +67,14 @@ export async function startEdge(
     certificates.server('server', { dns: ['edge.example'] })
     const users = started(await startOidc({ issuer: usersIssuer, jwksPath, tls: keycloak }))
     const partner = started(await startUpstream('partner', { tls: certificates.server('partner', { dns: ['api.partner.example'] }) }))
+    const upstream = async (name: UpstreamName, account: string) =>
+      started(await startUpstream(name, file === 'upstreams.yaml' ? { tls: certificates.workload(account, accountId(account)) } : {}))
     const upstreams = {
-      workloadmanager: started(await startUpstream('workloadmanager')),
-      sandbox: started(await startUpstream('sandbox')),
+      workloadmanager: await upstream('workloadmanager', 'workloadmanager'),
+      sandbox: await upstream('sandbox', 'picod'),
       partner,
     }
+    if (file === 'upstreams.yaml') certificates.workload('router', accountId('router'))
     const [admin = 0, issuer = 0, check = 0] = await freePorts(3)
     const overTcp = file === 'tcp-mtls.yaml'
     const text = envoyText(file)
@@ -105,6 +108,9 @@ export async function startEdge(
       'capture.yaml': 'edge',
       'direct.yaml': 'edge',
       'tcp-mtls.yaml': 'edge',
+      'tenants.yaml': 'edge',
+      'spire.yaml': 'edge',
+      'upstreams.yaml': 'edge',
       'behind-load-balancer.yaml': 'edge',
       'egress.yaml': 'egress',
     }[file]
@@ -146,6 +152,9 @@ function listenerReplacements(file: EnvoyFileName, upstreams: Edge['upstreams'])
     ? { ...edge, 'address: 0.0.0.0, port_value: 10080': 'address: 127.0.0.1, port_value: 0' }
     : { ...edge, 'address: 0.0.0.0, port_value: 10443': 'address: 127.0.0.1, port_value: 0' }
 }
+
+/** The SPIFFE ID of a service account of the platform, as envoy/upstreams.yaml names it. */
+const accountId = (account: string): string => `spiffe://cluster.local/ns/agentcube-system/sa/${account}`
 
 /** The certificates of Envoy and Postern on the connection between them. */
 function tcpIdentities(certificates: Certificates): void {

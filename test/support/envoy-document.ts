@@ -2,7 +2,16 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 
-export type EnvoyFileName = 'envoy.yaml' | 'capture.yaml' | 'tcp-mtls.yaml' | 'behind-load-balancer.yaml' | 'egress.yaml' | 'direct.yaml'
+export type EnvoyFileName =
+  | 'envoy.yaml'
+  | 'capture.yaml'
+  | 'tcp-mtls.yaml'
+  | 'tenants.yaml'
+  | 'spire.yaml'
+  | 'upstreams.yaml'
+  | 'behind-load-balancer.yaml'
+  | 'egress.yaml'
+  | 'direct.yaml'
 
 type Settings = Readonly<Record<string, unknown>>
 

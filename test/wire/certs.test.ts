@@ -6,6 +6,7 @@ import { request } from 'node:https'
 import { fileURLToPath } from 'node:url'
 import { startHttpListener } from '../../src/wire/http-listener.ts'
 import { parseListenAddress } from '../../src/wire/listener.ts'
+import { listenTls } from '../support/listen-tls.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const script = fileURLToPath(new URL('../../deploy/local/certs.mjs', import.meta.url))
@@ -55,7 +56,7 @@ describe('the script that makes test certificates', () => {
     const tls = { mode: 'mtls', cert: at('postern.pem'), key: at('postern-key.pem'), ca: at('ca.pem'), allow: [] } as const
     const listener = await startHttpListener({
       name: 'issuer',
-      listener: { address: parseListenAddress('127.0.0.1:0'), tls },
+      listener: { address: parseListenAddress('127.0.0.1:0'), tls: listenTls(tls) },
       fetch: (_, { peer }) => new Response(peer),
       onFault: () => {},
     })

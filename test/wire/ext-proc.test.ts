@@ -10,6 +10,7 @@ import { processMethod } from '../../src/wire/protos.ts'
 import { jsonToStruct } from '../../src/wire/struct.ts'
 import type { CheckServer } from '../../src/wire/transport.ts'
 import { testCertificates } from '../support/certificates.ts'
+import { listenTls } from '../support/listen-tls.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 import { code, unary } from './transport-rig.ts'
@@ -432,7 +433,13 @@ describe('the ext_proc server', () => {
       const pair = certificates.server('server')
       const listener = {
         address: parseListenAddress('127.0.0.1:0'),
-        tls: { mode: 'mtls', cert: pair.cert, key: pair.key, ca: certificates.ca, allow: ['spiffe://cluster.local/ns/edge/sa/envoy'] },
+        tls: listenTls({
+          mode: 'mtls',
+          cert: pair.cert,
+          key: pair.key,
+          ca: certificates.ca,
+          allow: ['spiffe://cluster.local/ns/edge/sa/envoy'],
+        }),
       } as const
       await start({ listener })
       const as = (name: string): Client => {

@@ -8,6 +8,7 @@ import { connect as tlsConnect } from 'node:tls'
 import { issueCertificate, makeAuthority } from '../../deploy/local/certificates.mjs'
 import { type HttpListener, startHttpListener } from '../../src/wire/http-listener.ts'
 import { parseListenAddress } from '../../src/wire/listener.ts'
+import { listenTls as asListened } from '../support/listen-tls.ts'
 
 const head = (line: string, ...more: string[]): string => [line, 'Host: 127.0.0.1', ...more, '', ''].join('\r\n')
 
@@ -45,7 +46,7 @@ describe('what an HTTP listener takes of its clients', () => {
     for (const listenTls of [{ mode: 'none' }, tls] as const) {
       const address = parseListenAddress('127.0.0.1:0')
       const onFault = (detail: string): void => void faults.push(detail)
-      listeners.push(await startHttpListener({ name: 'admin', listener: { address, tls: listenTls }, fetch, onFault, times }))
+      listeners.push(await startHttpListener({ name: 'admin', listener: { address, tls: asListened(listenTls) }, fetch, onFault, times }))
     }
     ;[plain, secure] = listeners.map((listener) => (listener.address as { port: number }).port) as [number, number]
   })

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { Hono } from 'hono'
 import type { Connection } from '../../src/core/connection.ts'
 import { type HttpListener, startHttpListener } from '../../src/wire/http-listener.ts'
-import { type ListenTls, parseListenAddress } from '../../src/wire/listener.ts'
+import { parseListenAddress } from '../../src/wire/listener.ts'
+import { listenTls, type TlsFiles } from '../support/listen-tls.ts'
 import { createAuthority, writePair } from './certificates.ts'
 
 interface Reply {
@@ -51,16 +52,15 @@ describe('the HTTP listener', () => {
   })
   app.get('/never', () => new Promise(() => {}))
 
-  const start = async (address: string, tls: ListenTls = { mode: 'none' }, everyMs = 10_000): Promise<HttpListener> => {
+  const start = async (address: string, tls: TlsFiles = { mode: 'none' }, everyMs = 10_000): Promise<HttpListener> => {
     const listener = await startHttpListener({
       name: 'admin',
-      listener: { address: parseListenAddress(address), tls },
+      listener: { address: parseListenAddress(address), tls: listenTls(tls, { everyMs, onFault: (detail) => faults.push(detail) }) },
       fetch: (request, connection) => {
         if (request.url.endsWith('/throws')) throw new Error('boom')
         return app.fetch(request, connection)
       },
       onFault: (detail) => faults.push(detail),
-      certificatesEveryMs: everyMs,
     })
     listeners.push(listener)
     return listener

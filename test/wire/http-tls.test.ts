@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { type ConnectionOptions, connect, type SecureVersion, type TLSSocket } from 'node:tls'
 import { issueCertificate, makeAuthority } from '../../deploy/local/certificates.mjs'
 import { type HttpListener, startHttpListener } from '../../src/wire/http-listener.ts'
-import { type ListenTls, parseListenAddress } from '../../src/wire/listener.ts'
+import { parseListenAddress } from '../../src/wire/listener.ts'
+import { listenTls, type TlsFiles } from '../support/listen-tls.ts'
 import { until } from '../support/until.ts'
 
 interface Pair {
@@ -36,16 +37,18 @@ describe('TLS of the HTTP listeners', () => {
   const faults: string[] = []
   let reached = 0
 
-  const start = async (tls: ListenTls): Promise<number> => {
+  const start = async (tls: TlsFiles): Promise<number> => {
     const listener = await startHttpListener({
       name: 'issuer',
-      listener: { address: parseListenAddress('127.0.0.1:0'), tls },
+      listener: {
+        address: parseListenAddress('127.0.0.1:0'),
+        tls: listenTls(tls, { everyMs: 20, onFault: (detail) => faults.push(detail) }),
+      },
       fetch: ({ url }) => {
         reached++
         return new Response(url.endsWith('/none') ? null : 'ok', { status: url.endsWith('/none') ? 404 : 200 })
       },
       onFault: (detail) => faults.push(detail),
-      certificatesEveryMs: 20,
     })
     listeners.push(listener)
     return (listener.address as { port: number }).port
@@ -155,7 +158,7 @@ describe('TLS of the HTTP listeners', () => {
     await assert.rejects(ask(port, { ...newcomer, ca: [authority.certificate, next.certificate] }))
     // Requests go on over the connection while the files are replaced, one by one.
     const replacing = (async () => {
-      writeFileSync(roots, next.certificate)
+      writeFileSync(roots, authority.certificate + next.certificate)
       await new Promise((resolve) => setTimeout(resolve, 60))
       write('own', issue(next))
     })()
@@ -175,8 +178,11 @@ describe('TLS of the HTTP listeners', () => {
     )
     assert.equal(await again(), 200)
     assert.equal(kept.size, 1, 'one connection all the time')
-    // The old CA vouches for nobody new.
+    // The old CA vouches for nobody any more, whose connection is open neither.
+    writeFileSync(roots, next.certificate)
+    await until('the connection to end', () => [...kept].every((socket) => (socket as TLSSocket).destroyed), 3000)
     await assert.rejects(ask(port, { ...client, ca: next.certificate }))
+    assert.match((await ask(port, { ...newcomer, ca: next.certificate })).answer, /200/)
   })
   it('keeps the last good certificates while the files are broken, and says so', async () => {
     const own = write('broken', issue())

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { allowList } from '../../src/core/allow-list.ts'
 import { certificateSpiffeId } from '../../src/core/spiffe.ts'
 import { bindFault, formatListenAddress, httpBindFault, type Listener, ListenFault, parseListenAddress } from '../../src/wire/listener.ts'
+import { noCertificates } from '../support/listen-tls.ts'
 
 const plain = (address: string): Listener => ({ address: parseListenAddress(address), tls: { mode: 'none' } })
-const files = { cert: 'c', key: 'k' }
 
 describe('addresses of listeners', () => {
   it('are read', () => {
@@ -46,15 +47,27 @@ describe('addresses of listeners', () => {
     for (const address of ['0.0.0.0:1', '[::]:1', '10.0.0.1:1', '[::ffff:10.0.0.1]:1', '128.0.0.1:1'])
       assert.match(bindFault(plain(address)) ?? '', /forge/, address)
     const everywhere = parseListenAddress('0.0.0.0:9191')
-    assert.match(bindFault({ address: everywhere, tls: { mode: 'tls', ...files } }) ?? '', /listen\.check 0\.0\.0\.0:9191/)
-    assert.match(bindFault({ address: everywhere, tls: { mode: 'mtls', ...files, ca: 'a', allow: [] } }) ?? '', /allow/)
-    assert.equal(bindFault({ address: everywhere, tls: { mode: 'mtls', ...files, ca: 'a', allow: ['spiffe://a/b'] } }), undefined)
+    assert.match(
+      bindFault({ address: everywhere, tls: { mode: 'tls', certificates: noCertificates } }) ?? '',
+      /listen\.check 0\.0\.0\.0:9191/,
+    )
+    assert.match(
+      bindFault({ address: everywhere, tls: { mode: 'mtls', certificates: noCertificates, allow: allowList([]) } }) ?? '',
+      /allow/,
+    )
+    assert.equal(
+      bindFault({ address: everywhere, tls: { mode: 'mtls', certificates: noCertificates, allow: allowList(['spiffe://a/b']) } }),
+      undefined,
+    )
   })
 
   it('of HTTP are local, or behind TLS', () => {
     assert.equal(httpBindFault(plain('127.0.0.1:1'), 'admin'), undefined)
     assert.match(httpBindFault(plain('0.0.0.0:1'), 'issuer') ?? '', /listen\.issuer 0\.0\.0\.0:1: credentials would cross/)
-    assert.equal(httpBindFault({ address: parseListenAddress('0.0.0.0:1'), tls: { mode: 'tls', ...files } }, 'issuer'), undefined)
+    assert.equal(
+      httpBindFault({ address: parseListenAddress('0.0.0.0:1'), tls: { mode: 'tls', certificates: noCertificates } }, 'issuer'),
+      undefined,
+    )
   })
 })
 

@@ -4,11 +4,12 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { allowList } from '../../src/core/allow-list.ts'
 import { formatListenAddress, ListenFault, type ListenTls } from '../../src/wire/listener.ts'
+import { noCertificates } from '../support/listen-tls.ts'
 import { allow, decodeResponse } from './support.ts'
 import { checkPath, code, type Failure, makeRig, openDoor, plain, transports, unary } from './transport-rig.ts'
 
-const envoy = 'spiffe://cluster.local/ns/edge/sa/envoy'
 const denial = (reply: Buffer | Failure): number | undefined => {
   assert(reply instanceof Buffer, `a gRPC error: ${(reply as Failure).details}`)
   return decodeResponse(reply).denied_response?.status?.code
@@ -73,10 +74,8 @@ for (const transport of transports) {
         })
       }
       await refused('0.0.0.0:0', /whoever reaches this port can forge identities/)
-      const files = { cert: '/none', key: '/none', ca: '/none' }
-      await refused('0.0.0.0:0', /can forge/, { mode: 'tls', ...files })
-      await refused('127.0.0.1:0', /needs allow/, { mode: 'mtls', ...files, allow: [] })
-      await refused('127.0.0.1:0', /certificate \/none cannot be read \(ENOENT\)/, { mode: 'mtls', ...files, allow: [envoy] })
+      await refused('0.0.0.0:0', /can forge/, { mode: 'tls', certificates: noCertificates })
+      await refused('127.0.0.1:0', /needs allow/, { mode: 'mtls', certificates: noCertificates, allow: allowList([]) })
       const taken = await rig.start('127.0.0.1:0')
       await refused(formatListenAddress(taken.address), /another process listens there/)
       await refused(`unix:${folder}/no/such/check.sock`, /folder of the socket does not exist/)

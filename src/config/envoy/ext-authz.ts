@@ -31,8 +31,13 @@ export function lintExtAuthz(config: Setting, around: Around, context: Context):
   if (judged(context, service)) {
     lintTimeout(service.at('timeout'), context)
     for (const retry of [service.at('retry_policy'), service.at('envoy_grpc', 'retry_policy')])
-      if (retry.present)
-        tell('ext-authz-retry', retry, 'a check that failed is asked again', 'leave retry_policy out: Postern retries where it is safe')
+      if (retry.present && !retriesUnread(retry))
+        tell(
+          'ext-authz-retry',
+          retry,
+          'a check that failed may be asked again',
+          'retry_on: "connect-failure,refused-stream", which retries what no Postern has read',
+        )
     lintService(service, context)
   }
   if (config.at('clear_route_cache').on)
@@ -53,6 +58,12 @@ export function lintExtAuthz(config: Setting, around: Around, context: Context):
       'headers of Postern’s answer may be dropped',
       'leave decoder_header_mutation_rules out, or write disallow_is_error: true in them',
     )
+}
+
+/** Whether it asks again only where the first one was not read: its connection was refused, or its stream was (RFC 9113, section 8.7). */
+function retriesUnread(retry: Setting): boolean {
+  const conditions = (retry.at('retry_on').text ?? '').split(',').map((one) => one.trim())
+  return conditions.every((one) => one === 'connect-failure' || one === 'refused-stream')
 }
 
 /** What happens when Postern cannot be asked. */

@@ -2,6 +2,7 @@ import type { Context } from './context.ts'
 import { asksPostern, isExtProc, lintOverridable } from './ext-proc.ts'
 import type { HttpFilter, Manager } from './managers.ts'
 import type { PolicyRoute } from './policy-routes.ts'
+import { isCompared } from './route-coverage.ts'
 import { samplesOfPolicy, takingOf } from './route-samples.ts'
 import { perRoute, type Route, routesOf } from './routes.ts'
 import type { Setting } from './setting.ts'
@@ -30,7 +31,8 @@ export function lintProcessed(manager: Manager, context: Context): void {
     for (const one of needed) {
       const serving = new Set(samplesOfPolicy(one, config).flatMap(taken))
       for (const route of serving) {
-        if (!route.forwards || processors.some((filter) => runs(filter, route, processors))) continue
+        if (!route.forwards || (policy && !isCompared(route, manager, policy))) continue
+        if (processors.some((filter) => runs(filter, route, processors))) continue
         if (processors.length > 0) tellUnasked(one, route, processors[0]!, context)
         else if (!told.has(one.id)) tellMissing(one, manager, context)
         told.add(one.id)

@@ -71,19 +71,34 @@ function lintExtAuth(auth: Setting, context: Context): void {
   lintBody(auth.at('bodyToExtAuth'), auth.at('bodyToExtAuth', 'allowPartialMessage'), context)
   lintHeaderNames(auth.at('headersToExtAuth'), context)
   const realm = auth.at('contextExtensions').items.find((extension) => extension.at('name').text === 'realm')
-  if (policy && realm && realm.at('value').text !== policy.realm)
-    findings.tell(
-      'route-realm',
-      realm.at('value'),
-      `the realm is "${realm.at('value').shown}", and that of the policy "${policy.realm}"`,
-      `value: ${policy.realm}, or the Postern of that realm`,
-    )
+  lintRealm(realm?.at('value'), auth, context)
   if (policy && policy.verified.length > 0)
     findings.tell(
       'policy-no-metadata',
       auth,
       `validators of the policy say verified_by: envoy, and Envoy Gateway's extAuth has no metadata namespaces`,
       'verified_by: postern',
+    )
+}
+
+/** The realm that a SecurityPolicy names. */
+function lintRealm(realm: Setting | undefined, auth: Setting, { findings, policy }: Context): void {
+  if (!policy) return
+  const { realms, realm: one } = policy
+  if (realms && !realms.has(realm?.text ?? ''))
+    findings.tell(
+      'route-realm',
+      realm ?? auth,
+      `the realm is ${realm ? `"${realm.shown}"` : 'not named'}, and served are ${[...realms].join(', ')}`,
+      'contextExtensions: [{ name: realm, type: Value, value: … }]',
+      { severity: 'error' },
+    )
+  else if (!realms && realm && one !== undefined && realm.text !== one)
+    findings.tell(
+      'route-realm',
+      realm,
+      `the realm is "${realm.shown}", and that of the policy "${one}"`,
+      `value: ${one}, or the Postern of that realm`,
     )
 }
 

@@ -57,6 +57,8 @@ export function lintEnvoy(files: readonly EnvoyFile[], policy: PolicyFacts | und
     findings.unchecked(
       'without a policy (--config), metadata_key, issuer, audiences, forward, headers and the address of Postern are not compared',
     )
+  if (policy?.realms && policy.realm === undefined)
+    findings.unchecked('the policy names several realms: their routes are compared one realm at a time (--realm)')
   lintConfiguration(configuration, { findings, resources: configuration.envoy, policy, patch: false })
   return { findings: findings.sorted(files.map(({ file }) => file)), notCompared: findings.notCompared, faults }
 }

@@ -1,6 +1,7 @@
 import type { Context } from './context.ts'
 import { isExtAuthz, type Manager } from './managers.ts'
 import type { EnvoyResources } from './model.ts'
+import { isCompared } from './route-coverage.ts'
 import { samplesOfEntry, samplesOfPolicy, type Taking, takingOf } from './route-samples.ts'
 import type { Route } from './routes.ts'
 import type { Setting } from './setting.ts'
@@ -31,8 +32,10 @@ export function lintOriginalDst(manager: Manager, context: Context): void {
         byHeader.set(route, cluster)
         lintDirect(route, cluster, manager, context)
       }
-    if (byHeader.size > 0 && manager.filters.some(isExtAuthz)) lintSurelyDirect(taking, byHeader, context)
-    lintElsewhere(taking, byHeader, context)
+    const compared = (route: Route): boolean => !context.policy || isCompared(route, manager, context.policy)
+    const ofRealm = new Map([...byHeader].filter(([route]) => compared(route)))
+    if (ofRealm.size > 0 && manager.filters.some(isExtAuthz)) lintSurelyDirect(taking, ofRealm, context)
+    lintElsewhere({ ...taking, taken: (sample) => taking.taken(sample).filter(compared) }, byHeader, context)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Policy } from '../../core/policy.ts'
-import type { RouteTable } from '../../core/route-table.ts'
+import { RouteTable } from '../../core/route-table.ts'
 import type { Settings } from '../schema.ts'
 import { type Address, parseAddress } from '../schema-listen.ts'
 import { type PolicyRoute, policyRoutes } from './policy-routes.ts'
@@ -23,7 +23,10 @@ export interface PolicyListener {
 
 /** What of a policy an Envoy configuration must fit. */
 export interface PolicyFacts {
-  readonly realm: string
+  /** The one that is compared; undefined where all of several are. */
+  readonly realm: string | undefined
+  /** The names of all that are served, where the policy names several: each route of Envoy must then say which. */
+  readonly realms: ReadonlySet<string> | undefined
   readonly check: PolicyListener
   readonly extProc: PolicyListener | undefined
   /** `errors: error_response`: an outage counts as an error of the authorizer. */
@@ -46,8 +49,17 @@ export interface PolicyFacts {
 
 type Tree = Readonly<Record<string, unknown>>
 
-/** What an Envoy configuration must fit of a policy that was read without faults. */
-export function policyFacts({ settings, policy }: { readonly settings: Settings; readonly policy: Policy }): PolicyFacts {
+/** A policy, as far as it is compared. */
+export interface ReadPolicy {
+  readonly settings: Settings
+  readonly policy: Policy
+}
+
+/**
+ * What an Envoy configuration must fit of a policy that was read without faults.
+ * @param realms the names of all realms, where it is one of several
+ */
+export function policyFacts({ settings, policy }: ReadPolicy, realms?: ReadonlySet<string>): PolicyFacts {
   const verified = settings.identity.flatMap((entry) =>
     entry.type === 'oidc' && entry.verified_by === 'envoy'
       ? [
@@ -65,6 +77,7 @@ export function policyFacts({ settings, policy }: { readonly settings: Settings;
   const { check, ext_proc: extProc } = settings.listen
   return {
     realm: settings.realm,
+    realms,
     check: listener('check', check),
     extProc: extProc && listener('ext_proc', extProc),
     outagesAsErrors: settings.errors === 'error_response',
@@ -78,6 +91,28 @@ export function policyFacts({ settings, policy }: { readonly settings: Settings;
       settings.identity.some(({ type }) => type === 'mtls') ||
       settings.routes.some(({ workload, binding }) => workload !== undefined || binding === 'mtls'),
     encodedSlash: settings.routes.some((route) => route.encoded_slash),
+  }
+}
+
+/**
+ * What an Envoy configuration must fit of several realms together, which it serves side by side. Their routes are left out: which of
+ * them serves a request of Envoy's is known of one realm at a time.
+ */
+export function factsOfRealms(policies: readonly [ReadPolicy, ...ReadPolicy[]]): PolicyFacts {
+  const realms = new Set(policies.map(({ settings }) => settings.realm))
+  const each = policies.map((one) => policyFacts(one, realms))
+  const verified = new Map(each.flatMap((facts) => facts.verified.map((one) => [JSON.stringify(one), one])))
+  return {
+    ...each[0]!,
+    realm: undefined,
+    routes: [],
+    table: new RouteTable([]),
+    verified: [...verified.values()],
+    others: each.some(({ others }) => others),
+    headers: [...new Set(each.flatMap(({ headers }) => headers))],
+    edgeHeaders: new Set(each.flatMap(({ edgeHeaders }) => [...edgeHeaders])),
+    workloads: each.some(({ workloads }) => workloads),
+    encodedSlash: each.some(({ encodedSlash }) => encodedSlash),
   }
 }
 

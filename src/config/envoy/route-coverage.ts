@@ -3,6 +3,7 @@ import { lintBody } from './ext-authz.ts'
 import { lintService } from './ext-authz-service.ts'
 import { type HttpFilter, isExtAuthz, isJwtAuthn, type Manager } from './managers.ts'
 import { isType } from './model.ts'
+import type { PolicyFacts } from './policy-facts.ts'
 import { perRoute, type Route, readPerRoute, routesOf } from './routes.ts'
 import type { Setting } from './setting.ts'
 
@@ -82,29 +83,50 @@ function lintOwnSettings(filter: HttpFilter, { name }: Route, config: Setting, c
   lintBody(own.at('with_request_body'), own.at('with_request_body', 'allow_partial_message'), context)
 }
 
-/** Where some routes name a realm, the others go to whatever realm is asked. */
+/** Where some routes name a realm, the others go to whatever realm is asked; where several are served, each must name one of them. */
 function lintRealms(filter: HttpFilter, routes: readonly Route[], { findings, policy }: Context): void {
   const of = (route: Route) => realmsOf(route, filter.name)[0]
-  if (!routes.some(of)) return
+  const several = policy?.realms
+  if (!several && !routes.some(of)) return
+  const one = policy?.realm
   for (const route of routes) {
+    if (perRoute(route, filter.name)?.disabled) continue
     const realm = of(route)
+    // So a config dump shows the values of context_extensions: which realm it is cannot be told.
+    if (realm?.text === '[redacted]') continue
+    // Where several are served such a request is denied; one that reaches no upstream may be.
+    if (!realm && several && !route.forwards) continue
     if (!realm)
       findings.tell(
         'route-realm',
         route.entry,
-        `the route "${route.name.route}" names no realm, and others do`,
+        `the route "${route.name.route}" names no realm, and ${several ? 'several are served' : 'others do'}`,
         'context_extensions: { realm: … }, at the virtual host for all of its routes',
-        { route: route.name },
+        { route: route.name, ...(several && { severity: 'error' as const }) },
       )
-    else if (policy && realm.text !== policy.realm)
+    else if (several && !several.has(realm.text ?? ''))
       findings.tell(
         'route-realm',
         realm,
-        `the route "${route.name.route}" names the realm "${realm.shown}", and the policy "${policy.realm}"`,
-        `realm: ${policy.realm}, or the Postern of that realm`,
+        `the route "${route.name.route}" names the realm "${realm.shown}", and served are ${[...several].join(', ')}`,
+        'the name of one of them',
+        { route: route.name, severity: 'error' },
+      )
+    else if (!several && one !== undefined && realm.text !== one)
+      findings.tell(
+        'route-realm',
+        realm,
+        `the route "${route.name.route}" names the realm "${realm.shown}", and the policy "${one}"`,
+        `realm: ${one}, or the Postern of that realm`,
         { route: route.name },
       )
   }
+}
+
+/** Whether a route of Envoy is of the realm that is compared, where several are served. */
+export function isCompared(route: Route, { filters }: Manager, policy: PolicyFacts): boolean {
+  if (!policy.realms) return true
+  return filters.filter(isExtAuthz).some((filter) => realmsOf(route, filter.name)[0]?.text === policy.realm)
 }
 
 /** Context extensions of all levels are joined; the most specific wins. */

@@ -89,9 +89,11 @@ describe('lint of Envoy configurations', () => {
     for (const file of [
       'envoy.yaml',
       'tcp-mtls.yaml',
+      'spire.yaml',
       'behind-load-balancer.yaml',
       'egress.yaml',
       'direct.yaml',
+      'upstreams.yaml',
     ] satisfies EnvoyFileName[]) {
       it(`envoy/${file}`, () => {
         assert.deepEqual(lintText(envoyText(file)).findings, [])

@@ -37,7 +37,7 @@ export interface RunningKubernetes {
 export async function startKubernetes(): Promise<RunningKubernetes> {
   const { POSTERN_TEST_KUBERNETES: apiServer, POSTERN_TEST_ETCD: etcd } = process.env
   if (apiServer === undefined || etcd === undefined)
-    throw new Error('POSTERN_TEST_KUBERNETES and POSTERN_TEST_ETCD are not set: run these tests with `npm test -- federation`')
+    throw new Error('POSTERN_TEST_KUBERNETES and POSTERN_TEST_ETCD are not set: run these tests with `npm test -- workloads`')
   return startTogether('Kubernetes', (folder, running) => start(apiServer, etcd, folder, running))
 }
 
@@ -80,6 +80,8 @@ async function start(
     '--authorization-mode=RBAC',
     '--anonymous-auth=false',
     '--disable-admission-plugins=ServiceAccount',
+    // As in most clusters: Pod security decides who may be privileged.
+    '--allow-privileged=true',
   ]
   running.push(
     startProgram(etcd, [

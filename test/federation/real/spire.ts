@@ -28,7 +28,7 @@ export interface RunningSpire {
  */
 export async function startSpire(trustDomain: string): Promise<RunningSpire> {
   const programs = process.env['POSTERN_TEST_SPIRE']
-  if (programs === undefined) throw new Error('POSTERN_TEST_SPIRE is not set: run these tests with `npm test -- federation`')
+  if (programs === undefined) throw new Error('POSTERN_TEST_SPIRE is not set: run these tests with `npm test -- workloads`')
   return startTogether('SPIRE', (folder, running) => start(trustDomain, programs, folder, running))
 }
 

@@ -13,7 +13,8 @@ import { createMint, type Mint } from '../../../src/issuer/mint.ts'
 import type { Offered } from '../../../src/issuer/oauth/metadata.ts'
 import { ownTokens } from '../../../src/issuer/own-token.ts'
 import { type HttpListener, startHttpListener } from '../../../src/wire/http-listener.ts'
-import { type ListenTls, parseListenAddress } from '../../../src/wire/listener.ts'
+import { parseListenAddress } from '../../../src/wire/listener.ts'
+import { listenTls, type TlsFiles } from '../../support/listen-tls.ts'
 
 export const issuer = 'https://sts.example/auth'
 
@@ -70,7 +71,7 @@ export interface Answer {
 }
 
 /** The token service on a listener of its own, with small grants behind it. */
-export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, limited = false): Promise<Rig> {
+export async function openRig(tls: TlsFiles = { mode: 'none' }, at = issuer, limited = false): Promise<Rig> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const signer = { sign: (payload: JsonObject, typ: string) => signed({ alg: 'ES256', kid: 'k1', typ }, payload, privateKey) }
   const mint = createMint({ issuer: at, signer, adminAudience: 'postern-admin' })
@@ -144,7 +145,7 @@ export async function openRig(tls: ListenTls = { mode: 'none' }, at = issuer, li
   })
   const listener: HttpListener = await startHttpListener({
     name: 'issuer',
-    listener: { address: parseListenAddress('127.0.0.1:0'), tls },
+    listener: { address: parseListenAddress('127.0.0.1:0'), tls: listenTls(tls) },
     fetch: () => new Response('not taken', { status: 404 }),
     take: service.handle,
     onFault: (detail) => faults.push(detail),

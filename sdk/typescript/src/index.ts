@@ -1,0 +1,10 @@
+/** Verification of Postern's downstream tokens, and of the router's certificate, for upstreams. */
+export { fetchHandler } from './fetch.ts'
+export { type Guard, type GuardOptions, jwtGuard, mtlsGuard, type Presented } from './guard.ts'
+export { type IssuerKeys, type KeysOptions, openKeys } from './keys.ts'
+export { type Adapter, callerOf, checkRequest, type DemandOf, expressGuard, nodeHandler, presentedBy, writeRefusal } from './node.ts'
+export { type OwnerMetadata, ownerLabel, ownerMetadata } from './owner.ts'
+export { answerTo, type BearerError, Refusal } from './refusal.ts'
+export { isSpiffeId, peerSpiffeId } from './spiffe.ts'
+export { keepFresh, readTls, type TlsFiles, type TlsMaterial } from './tls.ts'
+export { type Algorithm, type Caller, createVerifier, type Demand, type Verifier, type VerifierOptions } from './verifier.ts'
