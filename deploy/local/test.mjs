@@ -11,7 +11,7 @@
  *     --within MINUTES                leaves out each that would not be done by then, with what it has to build
  *
  * Exit code 0 when nothing failed, 1 when something did, 2 for wrong arguments. The last line is `N passed, N failed, N skipped`,
- * and what groups were left out. With POSTERN_CI_TOTALS, a file, the totals of the runs before this one are counted in.
+ * and what groups were left out. With POSTERN_TEST_TOTALS, a file, the totals of the runs before this one are counted in.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -230,7 +230,7 @@ function finish() {
 
 /** The totals, with those of the runs that wrote to the same file before, which is written anew. */
 function withEarlier() {
-  const file = process.env.POSTERN_CI_TOTALS
+  const file = process.env.POSTERN_TEST_TOTALS
   const sum = { ...totals, missing: leftOut }
   if (file === undefined) return sum
   if (existsSync(file)) {
