@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawn } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { freePorts } from '../support/free-port.ts'
@@ -88,7 +88,11 @@ describe('deploy/systemd/postern.service', function () {
         for (const owned of [run, state, credentials, `${credentials}/admin-secret`, folder.file('postern.yaml')])
           chownSync(owned, user.uid, user.gid)
       chmodSync(folder.path, 0o755)
-      const command = [process.execPath, path('src/main.ts'), 'serve', '--config', folder.file('postern.yaml')]
+      // A cache in the home of another user is closed to this one.
+      const runs = spawnSync(process.execPath, ['--version'], { ...user, cwd: '/' }).status === 0
+      const node = runs ? process.execPath : folder.file('node')
+      if (!runs) copyFileSync(process.execPath, node)
+      const command = [node, path('src/main.ts'), 'serve', '--config', folder.file('postern.yaml')]
       // systemd gives nothing of its own environment.
       const env = { PATH: process.env['PATH'], RUNTIME_DIRECTORY: run, STATE_DIRECTORY: state, CREDENTIALS_DIRECTORY: credentials }
       const child = spawn('python3', [confined, ...filter, '--', ...command], {
