@@ -32,7 +32,7 @@ export const long = {
   manifests: { limit: 8 * minutes, typical: 4, programs: ['helm', 'kustomize', 'schemas', 'kubernetes', 'spire-controller-manager'] },
   upgrade: { limit: 8 * minutes, typical: 4, programs: [] },
   images: { limit: 15 * minutes, typical: 8, programs: ['actionlint', 'docker', 'compose', 'keycloak', 'spire', 'spiffe-helper'] },
-  istio: { limit: 8 * minutes, typical: 4, programs: ['istiod', 'kubernetes'] },
+  istio: { limit: 8 * minutes, typical: 4, programs: ['istiod', 'kubernetes', 'egctl'] },
 }
 
 /** @typedef {keyof typeof served | keyof typeof pressing | keyof typeof long | 'unit'} Group */

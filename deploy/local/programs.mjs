@@ -5,6 +5,7 @@ import { ensureActionlint } from './actionlint.mjs'
 import { cachePath } from './cache.mjs'
 import { ensureCompose } from './compose.mjs'
 import { ensureDocker } from './docker.mjs'
+import { ensureEgctl } from './envoy-gateway.mjs'
 import { ensureHelm } from './helm.mjs'
 import { ensureIstiod } from './istio.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
@@ -77,6 +78,7 @@ export const programs = {
   },
   docker: { cache: 'base-images-', minutes: 5, get: () => named(ensureDocker(), ({ docker }) => ({ POSTERN_TEST_DOCKER: docker })) },
   compose: { cache: 'docker-compose-', minutes: 4, get: () => named(ensureCompose(), ({ path }) => ({ POSTERN_TEST_COMPOSE: path })) },
+  egctl: { cache: 'egctl-', minutes: 10, get: () => named(ensureEgctl(), ({ path }) => ({ POSTERN_TEST_EGCTL: path })) },
   istiod: {
     cache: 'istio-',
     minutes: 12,

@@ -71,7 +71,7 @@ describe('cold look-ups among many labels', function () {
     const ratio = (part: number) => at(opened[1]!.times, part) / at(opened[0]!.times, part)
     console.log(`      ratio p50 ${ratio(0.5).toFixed(2)}, p99 ${ratio(0.99).toFixed(2)}`)
     // One round trip each; the rest is what the processor's caches hold.
-    ok(ratio(0.5) < 2, `p50 ${ratio(0.5)}`)
+    ok(ratio(0.5) < 4, `p50 ${ratio(0.5)}`)
   })
 
   it('take one command each', async () => {

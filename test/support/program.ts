@@ -16,6 +16,12 @@ export interface Program {
   readonly stop: (grace?: number) => Promise<void>
 }
 
+/** What runs: one listener for all of it, as Node warns of more than ten. */
+const running = new Set<() => void>()
+process.once('exit', () => {
+  for (const kill of running) kill()
+})
+
 /** Starts a program and collects its output by lines. `env` is added to this process's own. */
 export function startProgram(command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Program {
   const child: ChildProcess = spawn(command, args, {
@@ -28,12 +34,12 @@ export function startProgram(command: string, args: readonly string[], options: 
   if (child.stdout) createInterface({ input: child.stdout }).on('line', (line) => stdout.push(line))
   if (child.stderr) createInterface({ input: child.stderr }).on('line', (line) => stderr.push(line))
   let over = false
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  const kill = () => void child.kill('SIGKILL')
+  running.add(kill)
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((done) => {
     const finish = (code: number | null, signal: NodeJS.Signals | null) => {
       over = true
-      process.removeListener('exit', kill)
+      running.delete(kill)
       done({ code, signal })
     }
     child.once('error', (error) => {
