@@ -118,15 +118,25 @@ describe('two versions on one Redis', function () {
           await sleep(40)
         }
       })()
-      // As an orchestrator waits for a replica to be ready: here until Envoy sends checks to both. Its workers hear of health up to a
-      // second after its statistics do (`update_merge_window`).
+      // As docs/guides/upgrade.md has it: until Envoy calls both healthy, and two seconds more. A replica that was away is ejected until
+      // a health check finds it well, and Envoy's workers hear of both changes up to a second later (`update_merge_window`): counts of
+      // checks alone may grow on a host that the workers are about to lose.
       const both = async (): Promise<void> => {
-        const asked = async (): Promise<number[]> =>
-          [...(await pair.edge.envoy.admin('/clusters')).matchAll(/^postern::[\d.:]+::rq_success::(\d+)/gm)].map(([, count]) =>
-            Number(count),
-          )
-        const begun = await asked()
-        const grown = async () => (await asked()).every((count, at) => count > (begun[at] ?? 0) + 3)
+        const asked = async (): Promise<{ healthy: boolean; counts: number[] }> => {
+          const text = await pair.edge.envoy.admin('/clusters')
+          const found = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, value]) => value)
+          const flags = found(/^postern::[\d.:]+::health_flags::(.*)$/gm)
+          const counts = found(/^postern::[\d.:]+::rq_success::(\d+)/gm).map(Number)
+          return { healthy: flags.length === 2 && flags.every((flag) => flag === 'healthy'), counts }
+        }
+        let since = performance.now()
+        const stays = async () => {
+          if (!(await asked()).healthy) since = performance.now()
+          return performance.now() - since > 2_000
+        }
+        await until('both to be healthy for Envoy', stays, 30_000)
+        const begun = (await asked()).counts
+        const grown = async () => (await asked()).counts.every((count, at) => count > (begun[at] ?? 0) + 3)
         await until('checks at both', grown, 30_000)
       }
       const codes: (number | null)[] = []

@@ -229,6 +229,24 @@ describe('the issuer’s keys', () => {
       assert.equal(await find(keys), 'found')
     })
 
+  it('are asked for again soon after the first attempt failed, then less and less often', async () => {
+    issuer.behave('fails')
+    const keys = open()
+    assert.equal(await find(keys), '503 undefined')
+    issuer.behave('well')
+    now += 101
+    assert.equal(await find(keys), 'found')
+    const others = open()
+    issuer.behave('fails')
+    const before = asked()
+    // 100, 200, 400 and 800 ms after one another, then each second.
+    for (let i = 0; i < 400; i++) {
+      await find(others)
+      now += 10
+    }
+    assert.equal(asked() - before, 7)
+  })
+
   it('of no issuer are nothing to go by: 503', async () => {
     await issuer.stop()
     assert.equal(await find(open()), '503 undefined')

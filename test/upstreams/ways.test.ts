@@ -9,6 +9,7 @@ import { startPostern } from '../support/postern.ts'
 import { rawRequest, sendRaw } from '../support/raw.ts'
 import { type ClientRequest, type ClientResponse, request } from '../support/request.ts'
 import { createStops } from '../support/stops.ts'
+import { until } from '../support/until.ts'
 import { accountId, mtlsFlags, type Sample, startSample } from './rig.ts'
 
 const policy = `version: 1
@@ -132,6 +133,11 @@ describe('both ways to the upstream', function () {
     admin = await adminClient(adminAddress)
     await admin.setOwner('sandbox', 's1', 'alice')
     await admin.setOwner('sandbox', 's2', 'alice')
+    // The samples started before the issuer that they ask for keys.
+    const [sandbox, create] = ['/v1/sandboxes/s1/run', '/v1/sandboxes']
+    for (const what of [{ path: sandbox }, { path: sandbox, headers: { 'x-picod-auth-mode': 'jwt' } }, { path: create }]) {
+      await until(`keys for ${what.path}`, async () => (await ask(what)).status === 200)
+    }
   })
   after(() => stop())
 

@@ -34,8 +34,8 @@ export interface IssuerKeys {
 
 type KeySet = ReturnType<typeof createLocalJWKSet>
 
-/** Milliseconds between two attempts while the issuer does not answer. */
-const retryMs = 1_000
+/** Milliseconds between two attempts while the issuer does not answer: the first comes soon, for those that start together with it. */
+const retryMs = { first: 50, most: 1_000 }
 const publicKinds = new Set(['RSA', 'EC', 'OKP'])
 
 /** @throws {TypeError} for a URL that anybody on the way could answer */
@@ -47,15 +47,18 @@ export function openKeys(options: KeysOptions): IssuerKeys {
   let keys: KeySet | undefined
   let fetchedAt = Number.NEGATIVE_INFINITY
   let triedAt = Number.NEGATIVE_INFINITY
+  let pauseMs = retryMs.first
   let askedForUnknownAt = Number.NEGATIVE_INFINITY
   let why = 'not fetched yet'
   let inFlight: Promise<boolean> | undefined
 
   const fetchKeys = async (): Promise<boolean> => {
     triedAt = clock()
+    pauseMs = Math.min(pauseMs * 2, retryMs.most)
     try {
       keys = createLocalJWKSet({ keys: publicKeys(await download(url, typeof ca === 'function' ? ca() : ca, timeoutMs), url) })
       fetchedAt = clock()
+      pauseMs = retryMs.first
       return true
     } catch (cause) {
       why = cause instanceof DownloadFailed ? cause.message : `${url.href} holds no key set`
@@ -75,7 +78,7 @@ export function openKeys(options: KeysOptions): IssuerKeys {
     const now = clock()
     // Both ways: a clock that was set back must not keep old keys alive.
     const age = Math.abs(now - fetchedAt)
-    const mayTry = inFlight !== undefined || Math.abs(now - triedAt) >= retryMs
+    const mayTry = inFlight !== undefined || Math.abs(now - triedAt) >= pauseMs
     if (keys && age <= staleForMs) {
       if (age > maxAgeMs && mayTry) void refresh()
       return keys
