@@ -1,5 +1,5 @@
-import { Redis } from 'ioredis'
 import { Unavailable } from '../core/ports.ts'
+import { createRedis } from './redis-client.ts'
 import { type ClusterView, readView, type SeenNode } from './redis-cluster-view.ts'
 import { describe, RedisRefusal, unavailable } from './redis-fault.ts'
 import { type RedisServer, told } from './redis-finder.ts'
@@ -41,7 +41,7 @@ export async function seedViews(place: ClusterPlace, seeds: readonly RedisServer
 }
 
 async function ask(place: ClusterPlace, server: RedisServer): Promise<ClusterView> {
-  const redis = new Redis({ ...entryOptions(place, server), replyMapping: 'legacy' })
+  const redis = createRedis(entryOptions(place, server))
   try {
     await connect(redis)
     return readView(String(await redis.call('CLUSTER', 'NODES')), server, place.tls)

@@ -1,5 +1,6 @@
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { Unavailable } from '../core/ports.ts'
+import { createRedis } from './redis-client.ts'
 import { unavailable } from './redis-fault.ts'
 import type { RedisNode } from './redis-link.ts'
 import { answerMs } from './redis-options.ts'
@@ -45,7 +46,7 @@ export function createConfirmation(node: Pick<RedisNode, 'address' | 'connection
   }
 
   async function connect(): Promise<{ readonly redis: Redis; readonly run: string | undefined }> {
-    const redis = new Redis({ ...node.connection(), replyMapping: 'legacy' })
+    const redis = createRedis(node.connection())
     redis.on('error', () => {})
     try {
       await redis.connect()

@@ -1,6 +1,7 @@
-import { Redis, ReplyError } from 'ioredis'
+import { type Redis, ReplyError } from 'ioredis'
 import { type Labels, noLabels } from '../core/ownership.ts'
 import { type LabelPage, Unavailable } from '../core/ports.ts'
+import { createRedis } from './redis-client.ts'
 import { unavailable } from './redis-fault.ts'
 import { toLabels } from './redis-label-reply.ts'
 import type { RedisLink, RedisNode } from './redis-link.ts'
@@ -76,7 +77,7 @@ export function redisLabelList(link: RedisLink, readKey: (key: string) => Promis
     const known = connections.get(node.id)
     if (known?.to === to && known.redis.status !== 'end') return known
     drop(node.id)
-    const redis = new Redis({ ...options, replyMapping: 'legacy' })
+    const redis = createRedis(options)
     redis.on('error', () => {})
     const made = { redis, to, run: runOf(redis) }
     connections.set(node.id, made)

@@ -1,5 +1,6 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import type { Redis, RedisOptions } from 'ioredis'
 import { Unavailable } from '../core/ports.ts'
+import { createRedis } from './redis-client.ts'
 import { describe } from './redis-fault.ts'
 import { type RedisFinder, type RedisServer, told } from './redis-finder.ts'
 import { answerMs, entryOptions, readServer, type SentinelPlace } from './redis-options.ts'
@@ -48,7 +49,7 @@ function ask(name: string, options: () => RedisOptions, heard: () => void): Aske
     const at = performance.now()
     if (redis?.status !== 'ready') {
       drop()
-      redis = new Redis({ ...options(), replyMapping: 'legacy' })
+      redis = createRedis(options())
       await connect(redis)
     }
     // During a failover the address changes together with the epoch, before SENTINEL MASTER tells the new address.

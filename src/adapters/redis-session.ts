@@ -1,5 +1,6 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import type { Redis, RedisOptions } from 'ioredis'
 import { Unavailable } from '../core/ports.ts'
+import { createRedis } from './redis-client.ts'
 
 /** Where Redis publishes to clients that redirect their tracking (https://redis.io/docs/latest/develop/reference/client-side-caching/). */
 const invalidationChannel = '__redis__:invalidate'
@@ -51,8 +52,8 @@ export async function connect(redis: Redis): Promise<void> {
 
 /** @throws what ioredis threw, where a session cannot be had within the time-outs of the options */
 export async function openSession(options: RedisOptions, events: SessionEvents): Promise<RedisSession> {
-  const data = new Redis({ ...options, replyMapping: 'legacy' })
-  const hearing = new Redis({ ...options, replyMapping: 'legacy' })
+  const data = createRedis(options)
+  const hearing = createRedis(options)
   let over = false
   const close = () => {
     over = true
