@@ -172,6 +172,8 @@ function mtls(envoy) {
     one.type = 'STRICT_DNS'
     one.load_assignment.endpoints = endpoints('postern', port)
     one.transport_socket = workloadTls('postern', true)
+    // As in envoy/tcp-mtls.yaml: a connection ends when certificates are renewed, and by default three calls at a time are made again.
+    one.circuit_breakers = { thresholds: [{ ...one.circuit_breakers?.thresholds[0], max_retries: 1024 }] }
   }
   cluster(envoy, 'workloadmanager').transport_socket = workloadTls('workloadmanager', false)
   cluster(envoy, 'sandbox').transport_socket = workloadTls('picod', false)

@@ -5,6 +5,7 @@ import { SetupError, which } from '../local/command.mjs'
 import { ensureEnvoy } from '../local/envoy.mjs'
 import { buildKeycloak, buildPostern, buildPrograms, localImages, programHere } from '../local/images.mjs'
 import { ensureKeycloak } from '../local/keycloak.mjs'
+import { ensurePrometheus } from '../local/prometheus.mjs'
 import { ensureRedis } from '../local/redis.mjs'
 import { ensureSpiffeHelper } from '../local/spiffe-helper.mjs'
 import { ensureSpire } from '../local/spire.mjs'
@@ -38,7 +39,9 @@ export async function buildLocal(docker, overlays, options = {}) {
     await buildKeycloak(docker, { ...keycloak, java: which('java') ?? keycloak.java })
   }
   if (overlays.includes('observability') && missing('PROMETHEUS_IMAGE')) {
-    const programs = { '/bin/prometheus': programHere('prometheus', 'install it'), '/bin/promtool': programHere('promtool', 'install it') }
+    const found = await ensurePrometheus()
+    if ('reason' in found) throw new SetupError(found.reason)
+    const programs = { '/bin/prometheus': found.prometheus, '/bin/promtool': found.promtool }
     await buildPrograms(docker, localImages.PROMETHEUS_IMAGE, programs, { owned: { path: '/prometheus', user: '65534:65534' } })
   }
   if (overlays.includes('spire') && missing('SPIRE_SERVER_IMAGE')) {

@@ -5,9 +5,8 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { step } from './cache.mjs'
-import { CommandError, run, SetupError, which } from './command.mjs'
-import { withLock } from './lock.mjs'
+import { run, SetupError, which } from './command.mjs'
+import { installFromDebian } from './debian.mjs'
 import { once } from './once.mjs'
 
 const suite = 'bookworm'
@@ -36,7 +35,8 @@ export async function ensureBaseTars() {
   const name = nodePackages[/** @type {keyof typeof nodePackages} */ (process.arch)]
   if (process.platform !== 'linux' || process.getuid?.() !== 0 || name === undefined)
     return { reason: 'base images are made by debootstrap, which takes root on Linux (x64 or arm64)' }
-  const debootstrap = which('debootstrap') ?? (await installDebootstrap())
+  if (which('debootstrap') === undefined) await installFromDebian('debootstrap')
+  const debootstrap = which('debootstrap')
   if (debootstrap === undefined) return { reason: 'base images are made by debootstrap, which is not installed' }
   const folder = await once(`base-images-${suite}-node-${node}-${edition}`, `making base images (debootstrap ${suite})`, (scratch) =>
     make(debootstrap, name, scratch),
@@ -140,20 +140,4 @@ export function closure(program, target, folder) {
   writeFileSync(join(folder, 'etc/passwd'), `root:x:0:0:root:/:/sbin/nologin\nnonroot:x:${nonroot}:${nonroot}:nonroot:/:/sbin/nologin\n`)
   writeFileSync(join(folder, 'etc/group'), `root:x:0:\nnonroot:x:${nonroot}:\n`)
   writeFileSync(join(folder, 'etc/nsswitch.conf'), 'hosts: files dns\n')
-}
-
-async function installDebootstrap() {
-  if (!existsSync('/etc/debian_version') || !which('apt-get')) return undefined
-  return await withLock('apt-get', async () => {
-    try {
-      step('installing debootstrap (apt-get)')
-      const env = { DEBIAN_FRONTEND: 'noninteractive' }
-      await run('apt-get', ['-qq', 'update'], { env })
-      await run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', 'debootstrap'], { env, leave: true })
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error
-      step('apt-get could not install it')
-    }
-    return which('debootstrap')
-  })
 }

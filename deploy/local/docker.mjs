@@ -1,12 +1,11 @@
 /** A Docker engine: the machine's own where it answers, else one that is started for this run alone and leaves nothing behind. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { step } from './cache.mjs'
-import { CommandError, run, SetupError, which } from './command.mjs'
-import { withLock } from './lock.mjs'
+import { run, SetupError, which } from './command.mjs'
+import { installFromDebian } from './debian.mjs'
 
 const startLimit = 60_000
 const stopLimit = 30_000
@@ -29,7 +28,7 @@ export async function ensureDocker() {
   if (docker !== undefined && answersHere(docker)) return { docker }
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     return { reason: 'no Docker engine answers, and only root on Linux can start one (or set DOCKER_HOST)' }
-  if (docker === undefined || which('dockerd') === undefined) await installFromDebian()
+  if (docker === undefined || which('dockerd') === undefined) await installFromDebian('docker.io')
   const found = which('docker')
   if (found === undefined || which('dockerd') === undefined) return { reason: 'no Docker engine answers, and dockerd is not installed' }
   return { docker: found }
@@ -143,19 +142,4 @@ function unmount(folder) {
     .map((line) => line.split(' ')[1] ?? '')
     .filter((path) => path.startsWith(`${folder}/`))
   for (const path of mounted.reverse()) spawnSync('umount', ['--lazy', path])
-}
-
-async function installFromDebian() {
-  if (!existsSync('/etc/debian_version') || !which('apt-get')) return
-  await withLock('apt-get', async () => {
-    try {
-      step('installing docker.io (apt-get)')
-      const env = { DEBIAN_FRONTEND: 'noninteractive' }
-      await run('apt-get', ['-qq', 'update'], { env })
-      await run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', 'docker.io'], { env, leave: true })
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error
-      step('apt-get could not install it')
-    }
-  })
 }

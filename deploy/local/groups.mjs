@@ -29,9 +29,17 @@ export const long = {
   workloads: { limit: 4 * minutes, typical: 1, programs: ['spire', 'kubernetes'] },
   spire: { limit: 10 * minutes, typical: 5, programs: ['spire', 'spiffe-helper', 'spire-controller-manager', 'kubernetes'] },
   everything: { limit: 10 * minutes, typical: 4, programs: ['spire', 'spiffe-helper', 'keycloak'] },
-  manifests: { limit: 8 * minutes, typical: 4, programs: ['helm', 'kustomize', 'schemas', 'kubernetes', 'spire-controller-manager'] },
+  manifests: {
+    limit: 8 * minutes,
+    typical: 4,
+    programs: ['helm', 'kustomize', 'schemas', 'kubernetes', 'spire-controller-manager', 'prometheus', 'nomad-jobspec'],
+  },
   upgrade: { limit: 8 * minutes, typical: 4, programs: [] },
-  images: { limit: 15 * minutes, typical: 8, programs: ['actionlint', 'docker', 'compose', 'keycloak', 'spire', 'spiffe-helper'] },
+  images: {
+    limit: 15 * minutes,
+    typical: 8,
+    programs: ['actionlint', 'docker', 'compose', 'keycloak', 'spire', 'spiffe-helper', 'prometheus'],
+  },
   istio: { limit: 8 * minutes, typical: 4, programs: ['istiod', 'kubernetes', 'egctl'] },
 }
 

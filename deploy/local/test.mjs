@@ -71,6 +71,8 @@ async function main() {
   }
   const withServers = wanted.some(isServed)
   if (wanted.some((group) => group !== 'checks')) env.POSTERN_TEST_REDIS = await ensureRedis()
+  // The alert rules are tried by promtool.
+  if (wanted.includes('unit')) await add('prometheus', 'unit', node, env)
   if (withServers) await fetchServers(env)
   if (wanted.includes('conformance')) {
     await check('h2spec', () => findH2spec(env))
@@ -121,7 +123,7 @@ async function fetchServers(env) {
 /**
  * Gets what a long group needs.
  * @param {keyof typeof long} group @param {string} node @param {Record<string, string>} env is added to
- * @returns {Promise<boolean>} false where the group is left out: no time, or a build that fails, which counts as one failure
+ * @returns {Promise<boolean>} false where the group is left out: no time, or something cannot be got, which counts as one failure
  */
 async function prepare(group, node, env) {
   const { typical, programs: names } = long[group]
@@ -133,14 +135,7 @@ async function prepare(group, node, env) {
     return false
   }
   try {
-    for (const name of names) {
-      const got = await programs[name]?.get(node)
-      if (got && 'env' in got) Object.assign(env, got.env)
-      else if (got) {
-        process.stdout.write(`Without ${name}, whose tests are skipped: ${got.reason}\n`)
-        leftOut.push(`what needs ${name} in ${group}`)
-      }
-    }
+    for (const name of names) await add(name, group, node, env)
     return true
   } catch (error) {
     if (!(error instanceof SetupError)) throw error
@@ -148,6 +143,20 @@ async function prepare(group, node, env) {
     problems.push(`${group}: ${error.message}`)
     return false
   }
+}
+
+/**
+ * Gets one program of programs.mjs.
+ * @param {string} name @param {Group} group @param {string} node @param {Record<string, string>} env is added to
+ * @throws {SetupError} where it cannot be had, and its tests were asked for: in CI, or by the name of their group
+ */
+async function add(name, group, node, env) {
+  const got = await programs[name]?.get(node)
+  if (got === undefined) throw new SetupError(`${group} needs ${name}, which programs.mjs does not know`)
+  if ('env' in got) return void Object.assign(env, got.env)
+  if (process.env.CI === 'true' || (isLong(group) && chosen.includes(group))) throw new SetupError(got.reason)
+  process.stdout.write(`Without ${name}, whose tests are skipped: ${got.reason}\n`)
+  leftOut.push(`what needs ${name} in ${group}`)
 }
 
 /** @param {Record<string, string>} env is added to */

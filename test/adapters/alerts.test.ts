@@ -73,8 +73,9 @@ describe('alert rules', () => {
   })
 
   it('hold before promtool, and fire when they should', function () {
-    const run = (...args: string[]) => spawnSync('promtool', args, { encoding: 'utf8' })
-    if (run('--version').error) this.skip()
+    const promtool = process.env['POSTERN_TEST_PROMTOOL']
+    if (promtool === undefined) return this.skip()
+    const run = (...args: string[]) => spawnSync(promtool, args, { encoding: 'utf8' })
     const checked = run('check', 'rules', `${folder}alerts.yaml`)
     assert.equal(checked.status, 0, checked.stdout + checked.stderr)
     const tested = run('test', 'rules', `${folder}alerts.test.yaml`)

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type RunningEnvoy, startEnvoy } from '../support/envoy.ts'
 import { freePorts } from '../support/free-port.ts'
 import { type RunningPostern, startPostern } from '../support/postern.ts'
+import { type RunningRedis, startRedis } from '../support/redis.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { assertOutput, type Command, commandsOf, runCommands } from './console.ts'
 import { type Block, checkout, type Page } from './markdown.ts'
@@ -17,12 +19,17 @@ export interface Bench {
   readonly stop: () => Promise<void>
 }
 
+const envoyProgram = process.env['POSTERN_TEST_ENVOY']
+/** Envoy's listener, and its admin interface. */
+const asksEnvoy = (text: string): boolean => /:(10000|9901)\b/.test(text)
+
 /** Whether a block can be run here: some ask Envoy. */
-export const canRun = (block: Block): boolean => !block.text.includes(':10000') || process.env['POSTERN_TEST_ENVOY'] !== undefined
+export const canRun = ({ text }: Block): boolean => envoyProgram !== undefined || !(asksEnvoy(text) || text.includes('$ envoy '))
 
 /**
- * A folder as `postern init` fills it, with the files of the page's named blocks, and the service that serves its policy. Where the
- * page's first command is `postern init`, that block is run to fill it.
+ * A folder as `postern init` fills it, with the files of the page's named blocks, `deploy/` and `envoy/` of the checkout, and the service that
+ * serves its policy. Where the page's first command is `postern init`, that block is run to fill it. Where a command is `redis-cli`, a Redis
+ * is the service's state.
  * @param cache folder for Node's compile cache: the many short commands start twice as fast with it
  */
 export async function openBench(page: Page, cache: string): Promise<Bench> {
@@ -36,11 +43,15 @@ export async function openBench(page: Page, cache: string): Promise<Bench> {
     `#!/bin/sh\nexport NODE_COMPILE_CACHE='${cache}'\nexec '${process.execPath}' '${join(checkout, 'src/main.ts')}' "$@"\n`,
     { mode: 0o755 },
   )
-  const first = page.blocks.find(({ info, untested }) => info === 'console' && !untested)
-  const [admin = 0, issuer = 0, edge = 0, upstream = 0] = await freePorts(4)
+  for (const name of ['deploy', 'envoy']) symlinkSync(join(checkout, name), join(work, name))
+  if (envoyProgram !== undefined) symlinkSync(envoyProgram, join(bin, 'envoy'))
+  const shown = page.blocks.filter(({ info, untested }) => info === 'console' && untested === undefined)
+  const [first] = shown
+  const [admin = 0, issuer = 0, edge = 0, upstream = 0, envoyAdmin = 0] = await freePorts(5)
+  const ports: Readonly<Record<string, number>> = { 9192: admin, 9193: issuer, 9901: envoyAdmin, 10000: edge }
   const replaced = (text: string): string =>
     text
-      .replace(/:(9192|9193|10000)\b/g, (_, port: string) => `:${{ 9192: admin, 9193: issuer, 10000: edge }[port]}`)
+      .replace(/:(9192|9193|9901|10000)\b/g, (_, port: string) => `:${ports[port]}`)
       .replaceAll('/run/postern/check.sock', join(work, 'run.sock'))
   const runAll = async (commands: readonly Command[]): Promise<void> => {
     const asked = commands.map((command) => ({ ...command, text: replaced(command.text), expected: command.expected.map(replaced) }))
@@ -59,16 +70,19 @@ export async function openBench(page: Page, cache: string): Promise<Bench> {
   }
   const policy = readFileSync(join(work, 'postern.yaml'), 'utf8')
   const place = { path: work, file: (name: string) => join(work, name), remove: () => {} }
-  const service: RunningPostern = await startPostern(replaced(policy), { folder: place, env: { NODE_COMPILE_CACHE: cache } })
+  const redis = shown.some(({ text }) => text.includes('$ redis-cli ')) ? await startRedis() : undefined
+  if (redis !== undefined) writeFileSync(join(bin, 'redis-cli'), redisCli(redis), { mode: 0o755 })
+  const env = { NODE_COMPILE_CACHE: cache, ...(redis && stateIn(redis)) }
+  const service: RunningPostern = await startPostern(replaced(policy), { folder: place, env })
   let envoy: RunningEnvoy | undefined
 
   return {
     run: async (block) => {
       if (block === first && fills) return
-      if (block.text.includes(':10000') && envoy === undefined) {
+      if (asksEnvoy(block.text) && envoy === undefined) {
         const text = readFileSync(join(work, 'envoy.yaml'), 'utf8')
-        const ports = text.replaceAll('port_value: 10001', `port_value: ${upstream}`).replace('port_value: 10000', `port_value: ${edge}`)
-        envoy = await startEnvoy(`${ports}\nadmin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n`)
+        const moved = text.replaceAll('port_value: 10001', `port_value: ${upstream}`).replace('port_value: 10000', `port_value: ${edge}`)
+        envoy = await startEnvoy(`${moved}\nadmin: { address: { socket_address: { address: 127.0.0.1, port_value: ${envoyAdmin} } } }\n`)
       }
       await runAll(commandsOf(block.text))
     },
@@ -77,8 +91,23 @@ export async function openBench(page: Page, cache: string): Promise<Bench> {
     stop: async () => {
       await envoy?.stop()
       await service.stop()
+      await redis?.stop()
       assert.ok(existsSync(work))
       folder.remove()
     },
   }
 }
+
+/** What has a service keep its state in this Redis. */
+const stateIn = ({ url }: RunningRedis): NodeJS.ProcessEnv => ({
+  POSTERN_STATE: url,
+  POSTERN_ISSUER_KEYS_ENCRYPTION_KEY: randomBytes(32).toString('hex'),
+})
+
+/** The command of this name: not every Redis that the tests run on comes with it. */
+const redisCli = ({ port }: RunningRedis): string => `#!${process.execPath}
+const { Redis } = require('${join(checkout, 'node_modules/ioredis')}')
+const redis = new Redis(${port}, '127.0.0.1')
+const [name, ...args] = process.argv.slice(2)
+redis.call(name, ...args).then((answer) => console.log(answer)).finally(() => redis.disconnect())
+`

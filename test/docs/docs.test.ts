@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { isDeepStrictEqual } from 'node:util'
+import { isDeepStrictEqual, promisify } from 'node:util'
 import { parse, stringify } from 'yaml'
 import { openJsonSource } from '../../src/adapters/json-source.ts'
 import { openRedisState } from '../../src/adapters/redis-state.ts'
@@ -18,6 +19,18 @@ import { checkout, deadLinks, pages, readPage } from './markdown.ts'
 import { settingsPage, withTables } from './settings-page.ts'
 
 const all = pages()
+/** Pages whose links and tables are looked at, and whose examples are not run. */
+const others = [
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'envoy/README.md',
+  'src/README.md',
+  'deploy/local/README.md',
+  'docs/decisions/README.md',
+  'deploy/upstreams/README.md',
+  'sdk/typescript/README.md',
+  'CHANGELOG.md',
+]
 
 describe('the documentation', function () {
   this.timeout(60_000)
@@ -48,7 +61,7 @@ describe('the documentation', function () {
 
   describe('commands', () => {
     for (const page of all) {
-      const blocks = page.blocks.filter(({ info, untested }) => info === 'console' && !untested)
+      const blocks = page.blocks.filter(({ info, untested }) => info === 'console' && untested === undefined)
       if (blocks.length === 0) continue
       describe(page.path, () => {
         let bench: Bench
@@ -66,19 +79,71 @@ describe('the documentation', function () {
     }
   })
 
+  it('counts the examples that are not run', () => {
+    const examples = all.map(({ path, blocks }) => {
+      const shown = blocks.filter(({ info, untested }) => info === 'console' || untested !== undefined)
+      const left = shown.filter(({ untested }) => untested !== undefined).length
+      const place = path.startsWith('docs/') ? path.slice(5) : `../${path}`
+      return { shown: shown.length, left, told: `[${place.replace(/^\.\.\/|\.md$/g, '')}](${place}) ${left}` }
+    })
+    const sum = (what: 'shown' | 'left'): number => examples.reduce((so, example) => so + example[what], 0)
+    const pagesWith = examples.filter(({ left }) => left > 0).map(({ told }) => told)
+    const expected = `${sum('left')} of ${sum('shown')} examples are not run: ${pagesWith.join(', ')}.`
+    assert.ok(sum('shown') > 100)
+    const said = /^\d+ of \d+ examples are not run[\s\S]*?\n\n/m.exec(readPage('docs/README.md').text)?.[0]
+    assert.equal(said?.replace(/\s+/g, ' ').trim(), expected)
+  })
+
+  it('shows commands as examples, which are run or counted', () => {
+    const program = /^(?: {4}|\t)(?:\$ )?(?:npm|npx|node|postern|envoy|curl|docker|kubectl|helm|openssl|redis-cli|git) .*$/gm
+    const elsewhere = all.flatMap(({ path, text }) =>
+      [...text.replace(/^```[\s\S]*?^```/gm, '').matchAll(program)].map(([line]) => `${path}: ${line}`),
+    )
+    assert.deepEqual(elsewhere, [])
+  })
+
+  it('names tests that are there', () => {
+    const tests = readdirSync(join(checkout, 'test'), { recursive: true, encoding: 'utf8' }).map((name) => `test/${name}`)
+    const decisions = readdirSync(join(checkout, 'docs/decisions')).map((name) => readPage(`docs/decisions/${name}`))
+    const missing = [...all, ...decisions].flatMap(({ path, text }) =>
+      [...text.matchAll(/(?<![\w/])test\/[\w./-]*\w/g)]
+        .map(([name]) => name)
+        .filter((name) => !tests.some((test) => test === name || test.startsWith(`${name}.`) || test.startsWith(`${name}-`)))
+        .map((name) => `${path}: ${name}`),
+    )
+    assert.deepEqual(missing, [])
+  })
+
+  it('has a tour, npm run demo, that comes out as it says', async function () {
+    if (process.env['POSTERN_TEST_ENVOY'] === undefined) this.skip()
+    const { stdout } = await promisify(execFile)(process.execPath, ['deploy/demo/run.ts', '--once'], { cwd: checkout, timeout: 50_000 })
+    assert.match(stdout, /All \d+ steps came out as they should/)
+  })
+
   it('has links that lead somewhere', () => {
-    const others = [
-      'CONTRIBUTING.md',
-      'SECURITY.md',
-      'envoy/README.md',
-      'src/README.md',
-      'deploy/local/README.md',
-      'docs/decisions/README.md',
-    ]
     assert.deepEqual(
       [...all, ...others.map(readPage)].flatMap((page) => deadLinks(page, existsSync)),
       [],
     )
+  })
+
+  it('has tables whose rows are as long as their heads', () => {
+    const cells = (row: string): number => row.replaceAll('\\|', '').split('|').length
+    const decisions = readdirSync(join(checkout, 'docs/decisions')).map((name) => readPage(`docs/decisions/${name}`))
+    const texts = [...all, ...decisions, ...others.map(readPage)].map(({ path, text }) => ({
+      path,
+      plain: text.replace(/^```[\s\S]*?^```/gm, ''),
+    }))
+    const tables = texts.flatMap(({ path, plain }) =>
+      [...plain.matchAll(/(?:^\|.*\n)+/gm)].map(([table]) => ({ path, rows: table.trim().split('\n') })),
+    )
+    assert.ok(tables.length > 100)
+    const broken = tables.flatMap(({ path, rows }) =>
+      rows
+        .filter((row, i) => cells(row) !== cells(rows[0]!) || (i === 1 && !/^\|(?: *:?-+:? *\|)+$/.test(row)))
+        .map((row) => `${path}: ${row}`),
+    )
+    assert.deepEqual(broken, [])
   })
 
   it('names every page in its index', () => {
@@ -173,6 +238,15 @@ describe('the documentation', function () {
     }
   })
 
+  it('has a row for each Envoy file', () => {
+    const files = readdirSync(join(checkout, 'envoy')).filter((name) => name.endsWith('.yaml'))
+    for (const [page, row] of [
+      ['docs/guides/envoy.md', /^\| \[(\S+\.yaml)\]\(\.\.\/\.\.\/envoy\/\1\) \|/gm],
+      ['envoy/README.md', /^\| `(\w[\w-]*\.yaml)` \|/gm],
+    ] as const)
+      assert.deepEqual([...readPage(page).text.matchAll(row)].map(([, name]) => name).sort(), files.sort(), page)
+  })
+
   it('has a verifier for upstreams that verifies', async () => {
     const page = readPage('docs/guides/downstream-tokens.md')
     const snippet = page.blocks.find(({ info }) => info === 'ts')?.text ?? ''
@@ -190,6 +264,30 @@ describe('the documentation', function () {
       await assert.rejects(callerOf(header, 'picod', undefined), /aud/)
       await assert.rejects(callerOf(`${header.slice(0, -8)}AAAAAAAA`, 'postern', undefined))
       await assert.rejects(callerOf(null, 'postern', undefined), /no bearer token/)
+    } finally {
+      await bench.stop()
+    }
+  })
+
+  it('has a verifier in Python that verifies', async function () {
+    // The environment of AgentCube's client has PyJWT, on which that client rests.
+    const python = process.env['POSTERN_TEST_SDK_PYTHON']
+    if (python === undefined) this.skip()
+    const page = readPage('docs/guides/downstream-tokens.md')
+    const snippet = page.blocks.find(({ info }) => info === 'python')?.text ?? ''
+    const bench = await openBench(page, cache.path)
+    try {
+      const asks = 'import sys\nwhole, audience, resource = sys.argv[1:]\nprint(caller_of(whole, audience, resource or None))\n'
+      writeFileSync(join(bench.folder, 'verify.py'), `${snippet.replace('http://127.0.0.1:9193', bench.issuer)}\n${asks}`)
+      const minted = await cli(['token', 'mint', '--subject', 'alice', '--config', join(bench.folder, 'postern.yaml')])
+      const header = `Bearer ${minted.out.trim()}`
+      const ask = async (...args: string[]): Promise<string> =>
+        (await promisify(execFile)(python, ['verify.py', ...args], { cwd: bench.folder, timeout: 20_000 })).stdout.trim()
+      assert.equal(await ask(header, 'postern', ''), 'alice')
+      await assert.rejects(ask(header, 'postern', 'sandbox:s1'), /another resource/)
+      await assert.rejects(ask(header, 'picod', ''), /InvalidAudienceError/)
+      await assert.rejects(ask(`${header.slice(0, -8)}AAAAAAAA`, 'postern', ''), /InvalidSignatureError/)
+      await assert.rejects(ask(header.replace('Bearer', 'Basic'), 'postern', ''), /no bearer token/)
     } finally {
       await bench.stop()
     }

@@ -11,8 +11,8 @@ export interface Block {
   readonly text: string
   /** Of the fence, from 1. */
   readonly line: number
-  /** `<!-- untested… -->` stands in the line before it. */
-  readonly untested: boolean
+  /** Why it is not run: `<!-- untested: why -->` stands in the line before it. */
+  readonly untested: string | undefined
 }
 
 export interface Page {
@@ -43,7 +43,8 @@ function blocksOf(text: string): Block[] {
     if (info === undefined) continue
     const end = lines.indexOf('```', i + 1)
     if (end < 0) throw new Error(`line ${i + 1}: a block without end`)
-    const untested = (lines[i - 1] ?? '').startsWith('<!-- untested')
+    const untested = /^<!-- untested(?: here)?: (.+) -->$/.exec(lines[i - 1] ?? '')?.[1]
+    if (untested === undefined && lines[i - 1]?.startsWith('<!-- untested')) throw new Error(`line ${i}: expected <!-- untested: why -->`)
     blocks.push({ info, text: `${lines.slice(i + 1, end).join('\n')}\n`, line: i + 1, untested })
     i = end
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseAllDocuments, parseDocument } from 'yaml'
+import { parse, parseAllDocuments, parseDocument } from 'yaml'
 import { writeServiceCertificates } from '../../deploy/compose/certs.mjs'
 import { composeFiles } from '../../deploy/compose/files.mjs'
 import { openStack } from '../../deploy/compose/stack.mjs'
@@ -67,6 +67,20 @@ describe('files of the compose stack', function () {
   })
 
   for (const name of Object.keys(composeFiles()).filter((path) => path.endsWith('envoy.yaml')))
+    it(`${name} asks Postern as envoy/tcp-mtls.yaml and envoy/capture.yaml do`, () => {
+      const [own, tcp, capture] = [name, 'envoy/tcp-mtls.yaml', 'envoy/capture.yaml'].map((path) => parse(read(path)) as Bootstrap)
+      assert.deepEqual(asked(own!, 'ext_authz'), asked(tcp!, 'ext_authz'))
+      assert.deepEqual(asked(own!, 'ext_proc'), asked(capture!, 'ext_proc'))
+      // Over TCP as many calls may be made again as the cluster lets through.
+      const retries = (of: Bootstrap, cluster: string) => {
+        const found = of.static_resources.clusters.find((one) => one.name === cluster)
+        return found?.type === 'STRICT_DNS' ? found.circuit_breakers?.thresholds[0]?.max_retries : 'no TCP'
+      }
+      const expected = /mtls|spire/.test(name) ? retries(tcp!, 'postern') : 'no TCP'
+      assert.deepEqual([retries(own!, 'postern'), retries(own!, 'postern_ext_proc')], [expected, expected])
+    })
+
+  for (const name of Object.keys(composeFiles()).filter((path) => path.endsWith('envoy.yaml')))
     it(`${name} is taken by Envoy`, function () {
       const envoy = process.env['POSTERN_TEST_ENVOY']
       if (envoy === undefined) this.skip()
@@ -126,3 +140,23 @@ describe('files of the compose stack', function () {
     await assert.rejects(stack.down(), /this is left of it:\nvolume forgotten/)
   })
 })
+
+interface Bootstrap {
+  readonly static_resources: {
+    readonly listeners: readonly { filter_chains: { filters: { typed_config: { http_filters: HttpFilter[] } }[] }[] }[]
+    readonly clusters: readonly { name: string; type: string; circuit_breakers?: { thresholds: { max_retries?: number }[] } }[]
+  }
+}
+interface HttpFilter {
+  readonly name: string
+  readonly typed_config: { readonly grpc_service: object; readonly failure_mode_allow: boolean; readonly status_on_error: object }
+}
+
+/** How a filter of the edge asks Postern, whatever the cluster is called. */
+function asked({ static_resources }: Bootstrap, filter: string): object {
+  const [edge] = static_resources.listeners
+  const found = edge?.filter_chains[0]?.filters[0]?.typed_config.http_filters.find(({ name }) => name.endsWith(`.${filter}`))
+  assert.ok(found, filter)
+  const { grpc_service, failure_mode_allow, status_on_error } = found.typed_config
+  return { grpc_service, failure_mode_allow, status_on_error }
+}

@@ -10,12 +10,16 @@ const folder = fileURLToPath(new URL('../../.github/workflows/', import.meta.url
 const names = readdirSync(folder).filter((name) => name.endsWith('.yml'))
 const text = (name: string): string => readFileSync(join(folder, name), 'utf8')
 
+interface Step {
+  readonly id?: string
+  readonly uses?: string
+  readonly run?: string
+  readonly with?: Record<string, string>
+}
+
 interface Workflow {
   readonly permissions: Record<string, string>
-  readonly jobs: Record<
-    string,
-    { permissions: Record<string, string>; steps: readonly { uses?: string; run?: string; with?: Record<string, string> }[] }
-  >
+  readonly jobs: Record<string, { permissions: Record<string, string>; uses?: string; needs?: string; steps?: readonly Step[] }>
 }
 
 describe('workflows', () => {
@@ -60,23 +64,34 @@ describe('workflows', () => {
 
   for (const name of names) {
     const workflow = parse(text(name)) as Workflow
-    const steps = Object.values(workflow.jobs).flatMap((job) => job.steps)
+    const steps = Object.values(workflow.jobs).flatMap((job) => job.steps ?? [])
 
     it(`${name} names actions by commit, and gives rights to jobs alone`, () => {
       assert.deepEqual(workflow.permissions, {})
       for (const { uses } of steps) if (uses !== undefined) assert.match(uses, /^[\w-]+\/[\w-]+@[0-9a-f]{40}$/)
-      for (const job of Object.values(workflow.jobs)) assert.ok(job.permissions['contents'] === 'read')
+      for (const { permissions, uses = './.github/workflows/' } of Object.values(workflow.jobs)) {
+        assert.equal(permissions['contents'], 'read')
+        assert.match(uses, /^\.\/\.github\/workflows\//)
+      }
     })
 
     it(`${name} leaves no credentials in the checkout, and puts no input into a script`, () => {
       const [checkout] = steps.filter(({ uses }) => uses?.startsWith('actions/checkout@'))
-      assert.equal(String(checkout?.with?.['persist-credentials']), 'false')
+      assert.deepEqual([String(checkout?.with?.['persist-credentials']), String(checkout?.with?.['fetch-depth'])], ['false', '0'])
       for (const { run = '' } of steps) assert.doesNotMatch(run, /\$\{\{/)
     })
   }
 
+  const { image, tests } = (parse(text('release.yml')) as Workflow).jobs
+  const steps = image?.steps ?? []
+
+  it('release.yml publishes nothing that fails the tests', () => {
+    assert.equal(image?.needs, 'tests')
+    assert.equal(tests?.uses, './.github/workflows/ci.yml')
+    assert.ok(/^ {2}workflow_call:$/m.test(text('ci.yml')))
+  })
+
   it('release.yml publishes both architectures with SBOM, provenance and signature, and these tags', () => {
-    const { steps } = Object.values((parse(text('release.yml')) as Workflow).jobs)[0]!
     const build = steps.find(({ uses }) => uses?.startsWith('docker/build-push-action@'))?.with
     assert.deepEqual(
       [build?.['platforms'], String(build?.['sbom']), build?.['provenance']],
@@ -84,7 +99,63 @@ describe('workflows', () => {
     )
     assert.ok(steps.some(({ run }) => /^cosign sign --yes --recursive "\$\{IMAGE\}@\$\{DIGEST\}"/.test(run ?? '')))
     const tags = String(steps.find(({ uses }) => uses?.startsWith('docker/metadata-action@'))?.with?.['tags'])
-    for (const tag of ['v{{version}}', 'v{{major}}.{{minor}}', 'v{{major}}\n', 'value=latest', 'prefix=main-'])
-      assert.ok(tags.includes(tag), tag)
+    assert.deepEqual(tags.trim().split('\n'), [
+      'type=semver,pattern=v{{version}}',
+      `type=semver,pattern=v{{major}}.{{minor}},enable=\${{ steps.newest.outputs.minor }}`,
+      `type=semver,pattern=v{{major}},enable=\${{ steps.newest.outputs.major }}`,
+      `type=raw,value=latest,enable=\${{ steps.newest.outputs.all }}`,
+      `type=sha,format=long,prefix=main-,enable=\${{ github.ref == 'refs/heads/main' }}`,
+    ])
+  })
+
+  describe('by the scripts of release.yml', () => {
+    let scratch: TemporaryFolder
+    before(() => {
+      scratch = temporaryFolder('release')
+      const git = (...args: string[]) =>
+        spawnSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { cwd: scratch.path, encoding: 'utf8' })
+      git('init', '--quiet')
+      assert.equal(git('commit', '--quiet', '--allow-empty', '--message', 'one').status, 0)
+      for (const tag of ['v1.2.3', 'v1.2.10', 'v1.9.0', 'v1.10.0', 'v2.0.0', 'v2.0.1-rc.1', 'vnext']) git('tag', tag)
+    })
+    after(() => scratch.remove())
+
+    /** What a step sets: its outputs and its environment, by the shell that the service runs it with. */
+    const outputs = (id: string, ref: string): Record<string, string> => {
+      const script = steps.find((step) => step.id === id)?.run
+      assert.ok(script)
+      const [output, env] = [scratch.file('output'), scratch.file('env')]
+      for (const file of [output, env]) writeFileSync(file, '')
+      const { status, stderr } = spawnSync('bash', ['-e', '-c', script], {
+        cwd: scratch.path,
+        env: { PATH: process.env['PATH'], GITHUB_REF: ref, GITHUB_OUTPUT: output, GITHUB_ENV: env, GITHUB_REPOSITORY: 'Some/Postern' },
+        encoding: 'utf8',
+      })
+      assert.equal(status, 0, stderr)
+      return Object.fromEntries(
+        `${readFileSync(output, 'utf8')}${readFileSync(env, 'utf8')}`
+          .trim()
+          .split('\n')
+          .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+      )
+    }
+
+    for (const [ref, all, major, minor] of [
+      ['refs/tags/v2.0.0', true, true, true],
+      ['refs/tags/v1.10.0', false, true, true],
+      ['refs/tags/v1.9.0', false, false, true],
+      ['refs/tags/v1.2.10', false, false, true],
+      ['refs/tags/v1.2.3', false, false, false],
+      ['refs/heads/main', false, false, false],
+    ] as const)
+      it(`${ref} is ${all ? '' : 'not '}latest`, () =>
+        assert.deepEqual(outputs('newest', ref), { all: String(all), major: String(major), minor: String(minor) }))
+
+    it('an image is named without capitals, with the time of its commit', () => {
+      const { IMAGE, epoch, created, ...more } = outputs('commit', 'refs/heads/main')
+      assert.equal(IMAGE, 'ghcr.io/some/postern')
+      assert.equal(new Date(created ?? '').getTime() / 1000, Number(epoch))
+      assert.deepEqual(more, {})
+    })
   })
 })

@@ -45,6 +45,17 @@ function beside(folder: string): object[] {
     secret('edge-tls'),
     secret('router-tls'),
     { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'workloads-ca', namespace }, data: { 'ca.crt': certificates.caPem } },
+    // A route that somebody adds later, of which no file says a word.
+    {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'HTTPRoute',
+      metadata: { name: 'later', namespace },
+      spec: {
+        parentRefs: [{ name: 'edge' }],
+        hostnames: ['edge.example'],
+        rules: [{ matches: [{ path: { type: 'PathPrefix', value: '/later' } }], backendRefs: [{ name: 'picod', port: 8082 }] }],
+      },
+    },
     ...service('postern', 9191, 5),
     ...service('workloadmanager', 8081, 6),
     ...service('picod', 8082, 7),
@@ -95,9 +106,9 @@ describe('deploy/envoy-gateway, as Envoy Gateway translates it', function () {
     assert.equal(filter?.['clearRouteCache'] ?? false, false)
   })
 
-  it('asks on every route, and names the realm', () => {
+  it('asks on every route, also on one that no file names, and names the realm', () => {
     const routes = [...having('route', translated)].filter((one) => 'match' in one && String(one['name']).startsWith('httproute/'))
-    assert.equal(routes.length, 2)
+    assert.equal(routes.length, 3)
     for (const route of routes) assert.match(JSON.stringify(route['typedPerFilterConfig']), /"contextExtensions":\{"realm":"default"\}/)
   })
 
@@ -114,5 +125,25 @@ describe('deploy/envoy-gateway, as Envoy Gateway translates it', function () {
     assert.equal(manager?.['normalizePath'], true)
     assert.equal(manager?.['mergeSlashes'], true)
     assert.match(JSON.stringify(manager), /"headersWithUnderscoresAction":"REJECT_REQUEST"/)
+  })
+
+  it('takes certificates that the authority signed, hands on none that a client wrote down, and speaks TLS 1.2 or newer', () => {
+    const [tls, ...more] = [...having('commonTlsContext', translated)].filter((one) =>
+      String(one['@type']).endsWith('DownstreamTlsContext'),
+    )
+    assert.deepEqual(more, [])
+    const text = JSON.stringify(tls)
+    assert.match(text, /"tlsMinimumProtocolVersion":"TLSv1_[23]"|^(?!.*tlsMinimumProtocolVersion)/)
+    assert.match(text, /[vV]alidationContext/)
+    assert.equal(text.includes('ACCEPT_UNTRUSTED'), false)
+    assert.equal(tls?.['requireClientCertificate'] ?? false, false)
+    const [manager] = [...having('pathWithEscapedSlashesAction', translated)]
+    assert.match(String(manager?.['forwardClientCertDetails'] ?? 'SANITIZE'), /^SANITIZE(_SET)?$/)
+  })
+
+  it('logs what was decided', () => {
+    const [manager] = [...having('pathWithEscapedSlashesAction', translated)]
+    for (const name of ['decision', 'reason', 'decision_id', 'route', 'subject'])
+      assert.ok(JSON.stringify(manager?.['accessLog']).includes(`%DYNAMIC_METADATA(envoy.filters.http.ext_authz:${name})%`), name)
   })
 })

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { hash, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { freePorts } from '../support/free-port.ts'
 import { type ClientRequest, type ClientResponse, request } from '../support/request.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
@@ -84,6 +86,101 @@ describe('A gateway whose configuration istiod makes of deploy/istio', function 
     assert.equal((JSON.parse(answer.body) as Answered).headers['x-postern-workload'], 'spiffe://cluster.local/ns/agents/sa/caller')
   })
 
+  it('shows Postern that certificate itself: a token that is bound to it is its holder’s alone', async () => {
+    const own = mesh.certificates.workload('holder', 'spiffe://cluster.local/ns/agents/sa/holder')
+    const other = mesh.certificates.workload('thief', 'spiffe://cluster.local/ns/agents/sa/holder')
+    const thumbprint = hash('sha256', new X509Certificate(own.certPem).raw, 'base64url')
+    const claims = { sub: 'alice', aud: 'agentcube-router', realm_access: { roles: ['sandbox:invoke'] } }
+    const token = await mesh.users.mint({ ...claims, cnf: { 'x5t#S256': thumbprint } })
+    const by = ({ certPem, keyPem }: { certPem: string; keyPem: string }) =>
+      ask({ token, tls: { ca: mesh.certificates.caPem, servername: host, cert: certPem, key: keyPem } })
+    assert.equal((await by(own)).status, 200)
+    for (const answer of [await by(other), await ask({ token })])
+      assert.deepEqual([answer.status, reasonOf(answer)], [401, 'invalid_credential'])
+  })
+
+  it('hands on nothing that a client made up: identity headers, names of certificates, the word that nobody was asked', async () => {
+    const forged = {
+      'x-postern-subject': 'mallory',
+      'x-postern-roles': 'admin',
+      'x-postern-workload': 'spiffe://cluster.local/ns/agents/sa/caller',
+      'x-postern-owner': 'mallory',
+      'x-postern-claim-team': 'mallory',
+      'x-envoy-auth-failure-mode-allowed': 'true',
+      'x-forwarded-client-cert': 'Hash=00;URI=spiffe://cluster.local/ns/agents/sa/mallory',
+    }
+    for (const [path, token] of [
+      ['/v1/sandboxes', await user(['sandbox:invoke'])],
+      ['/healthz', undefined],
+    ] as const) {
+      const answer = await ask({ path, ...(token !== undefined && { token }), headers: forged })
+      assert.equal(answer.status, 200, answer.body)
+      const { headers } = JSON.parse(answer.body) as Answered
+      assert.doesNotMatch(JSON.stringify(headers), /mallory|failure-mode-allowed|sa\/caller/)
+      assert.notEqual(headers['x-postern-roles'], 'admin')
+    }
+    // Without a credential they are none.
+    assert.equal((await ask({ headers: forged })).status, 401)
+  })
+
+  it('tells Postern the realm of the host: another one is served by nobody', async () => {
+    const token = await user(['sandbox:invoke'])
+    const filter = mesh.resource('envoy-filter.yaml', 'ask-postern')
+    const text = JSON.stringify(filter)
+    assert.ok(text.includes('"realm":"default"'))
+    await mesh.apply(JSON.parse(text.replace('"realm":"default"', '"realm":"elsewhere"')) as Resource)
+    const answer = await until('the other realm', async () => {
+      const got = await ask({ token })
+      return got.status !== 200 && got
+    })
+    assert.deepEqual([answer.status, reasonOf(answer)], [403, 'no_route'])
+    await mesh.apply(filter)
+    await until('its own realm again', async () => (await ask({ token })).status === 200)
+  })
+
+  it('asks Postern about a port that is opened later, and a host of which no file says a word', async () => {
+    const [port = 0] = await freePorts(1)
+    const another = 'another.example'
+    await mesh.apply({
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'another' },
+      spec: {
+        selector: { 'app.kubernetes.io/name': 'router' },
+        servers: [{ port: { number: port, name: 'http', protocol: 'HTTP' }, bind: '127.0.0.1', hosts: [another] }],
+      },
+    })
+    const destination = { host: 'workloadmanager.agentcube-system.svc.cluster.local', port: { number: 8081 } }
+    await mesh.apply({
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'VirtualService',
+      metadata: { name: 'another' },
+      spec: { hosts: [another], gateways: ['another'], http: [{ route: [{ destination }] }] },
+    })
+    const plain = (path: string, token?: string) =>
+      request({ port, path, headers: { host: another, ...(token !== undefined && { authorization: `Bearer ${token}` }) } })
+    await until('the second listener', async () => {
+      const got = await plain('/healthz').catch(() => undefined)
+      return got?.status === 200
+    })
+    const answers = [
+      await plain('/v1/sandboxes'),
+      await plain('/elsewhere', await user(['admin'])),
+      await plain('/v1/sandboxes', await user([])),
+    ]
+    assert.deepEqual(
+      answers.map((answer) => [answer.status, reasonOf(answer)]),
+      [
+        [401, 'no_credential'],
+        [403, 'no_route'],
+        [403, 'missing_role'],
+      ],
+    )
+    const api = '/apis/networking.istio.io/v1/namespaces/agentcube-system'
+    for (const one of ['gateways', 'virtualservices']) await mesh.kubernetes.call('DELETE', `${api}/${one}/another`)
+    await until('the second listener to be gone', async () => !(await mesh.envoy.admin('/listeners')).includes(`127.0.0.1:${port}`))
+  })
+
   it('is what `postern lint --envoy` finds no fault in', async () => {
     const folder = temporaryFolder('dump')
     try {
@@ -107,6 +204,21 @@ describe('A gateway whose configuration istiod makes of deploy/istio', function 
     } finally {
       folder.remove()
     }
+  })
+
+  it('reaches the keys of Postern’s issuer as a sidecar does that verifies downstream tokens', async () => {
+    const edge = mesh.resource('gateway.yaml', 'edge', 'VirtualService')
+    const { spec } = edge as unknown as { spec: { http: object[] } }
+    const destination = { host: 'postern-api.agentcube-system.svc.cluster.local', port: { number: 9193 } }
+    // By a public route, whose path becomes that of the keys.
+    const keys = { match: [{ uri: { exact: '/healthz' } }], rewrite: { uri: '/jwks.json' }, route: [{ destination }] }
+    await mesh.apply({ ...edge, spec: { ...spec, http: [keys, ...spec.http] } })
+    await until('the keys', async () => {
+      const { status, body } = await ask({ path: '/healthz' })
+      return status === 200 && body.includes('"keys"')
+    })
+    await mesh.apply(edge)
+    await until('the route as before', async () => !(await ask({ path: '/healthz' })).body.includes('"keys"'))
   })
 
   it('is refused by the upstream’s certificate check where another answers in its place', async () => {

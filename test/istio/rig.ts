@@ -49,6 +49,8 @@ export interface Mesh {
   readonly istiod: Program
   /** Creates or replaces a resource of Istio's in the API server. */
   readonly apply: (resource: Resource) => Promise<void>
+  /** One of deploy/istio, as it was applied. */
+  readonly resource: (file: string, name: string, kind?: string) => Resource
   readonly stop: () => Promise<void>
 }
 
@@ -92,9 +94,16 @@ export async function startMesh(): Promise<Mesh> {
       'edge.example:443': `edge.example:${edge}`,
       '/etc/edge-tls': folder.path,
       '/etc/keycloak-ca/ca.crt': certificates.ca,
+      '/var/run/secrets/istio/root-cert.pem': certificates.ca,
     }
     for (const file of files) for (const resource of resources(file, places)) await apply(resource)
-    const ports = { postern: check, keycloak: users.port, workloadmanager: upstreams.workloadmanager.port, picod: upstreams.picod.port }
+    const ports = {
+      postern: check,
+      'postern-api': issuing,
+      keycloak: users.port,
+      workloadmanager: upstreams.workloadmanager.port,
+      picod: upstreams.picod.port,
+    }
     for (const entry of serviceEntries(ports)) await apply(entry)
 
     const istiod = started(startIstiod(kubernetes, folder.file('kubeconfig'), xds, others))
@@ -102,7 +111,12 @@ export async function startMesh(): Promise<Mesh> {
     await until('istiod to be ready', () => reachable(`http://127.0.0.1:${others[0]}/ready`, istiod), 60_000)
     const envoy = started(await startEnvoy(config))
     await until('the listener of istiod', async () => (await envoy.admin('/listeners')).includes(`127.0.0.1:${edge}`), 20_000)
-    return { envoy, port: edge, postern, policy, users, certificates, kubernetes, istiod, apply, stop }
+    const resource = (file: string, name: string, kind?: string): Resource => {
+      const found = resources(file, places).find((one) => one.metadata.name === name && (kind ?? one.kind) === one.kind)
+      if (found === undefined) throw new Error(`deploy/istio/${file} was expected to hold ${name}`)
+      return found
+    }
+    return { resource, envoy, port: edge, postern, policy, users, certificates, kubernetes, istiod, apply, stop }
   } catch (error) {
     await stop()
     throw error

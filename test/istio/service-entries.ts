@@ -1,7 +1,7 @@
 import type { Resource } from './rig.ts'
 
-const servicePorts = { postern: 9191, keycloak: 443, workloadmanager: 8081, picod: 8082 } as const
-const protocols = { postern: 'GRPC', keycloak: 'HTTPS', workloadmanager: 'HTTP', picod: 'HTTP' } as const
+const servicePorts = { postern: 9191, keycloak: 443, workloadmanager: 8081, picod: 8082, 'postern-api': 9193 } as const
+const protocols = { postern: 'GRPC', keycloak: 'HTTPS', workloadmanager: 'HTTP', picod: 'HTTP', 'postern-api': 'HTTP' } as const
 
 /**
  * Stand for the Services of the platform, whose Pods cannot run here: the same names and ports, with endpoints on this machine
@@ -9,7 +9,7 @@ const protocols = { postern: 'GRPC', keycloak: 'HTTPS', workloadmanager: 'HTTP',
  * @param ports where each listens here
  */
 export const serviceEntries = (ports: Readonly<Record<keyof typeof servicePorts, number>>): Resource[] =>
-  (['postern', 'keycloak', 'workloadmanager', 'picod'] as const).map((name) => ({
+  (['postern', 'keycloak', 'workloadmanager', 'picod', 'postern-api'] as const).map((name) => ({
     apiVersion: 'networking.istio.io/v1',
     kind: 'ServiceEntry',
     metadata: { name },

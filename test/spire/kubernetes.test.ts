@@ -145,7 +145,8 @@ describe('SPIRE’s manifests', function () {
         assert.deepEqual(entry.selectors, [{ type: 'k8s', value: `pod-uid:${pod}` }])
         assert.equal(entry.x509_svid_ttl, 3600)
         const named = account === 'router' || account === 'postern'
-        const names = [`${account}.${namespace}.svc`, `${account}.${namespace}.svc.cluster.local`]
+        // The issuer's and the admin listener's Service is postern-api, in whichever Pod Postern runs.
+        const names = [account, 'postern-api'].flatMap((name) => [`${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`])
         assert.deepEqual(entry.dns_names, named ? names : [])
       })
 

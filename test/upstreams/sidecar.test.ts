@@ -61,8 +61,8 @@ describe('Envoy beside an upstream', function () {
     edge.certificates.workload('picod', accountId('picod'))
     app = started(await startUpstream('app'))
     const replaced: Record<string, string> = {
-      'address: postern.agentcube-system.svc, port_value: 9193': `address: 127.0.0.1, port_value: ${issuer.split(':').at(-1)}`,
-      'postern.agentcube-system.svc': 'localhost',
+      'address: postern-api.agentcube-system.svc, port_value: 9193': `address: 127.0.0.1, port_value: ${issuer.split(':').at(-1)}`,
+      'postern-api.agentcube-system.svc': 'localhost',
       'port_value: 8443': 'port_value: 0',
       'port_value: 8080': 'port_value: 0',
       'port_value: 9901': 'port_value: 0',

@@ -26,6 +26,7 @@ export const findings = {
     'Postern answers within three quarters of it, which must suffice for a first token exchange and not hold requests for long',
   ),
   'ext-authz-retry': warning('a second check of one request looks like a replayed DPoP proof'),
+  'ext-authz-retry-interval': warning('Envoy ends each try after its max_interval, and asks nobody again for that: the answer is lost'),
   'ext-authz-clear-route-cache': error('a header that the decision sets can choose another route than the one that was decided on'),
   'ext-authz-request-body': warning('Envoy holds each body back and answers 413 to large ones, while Postern decides without bodies'),
   'ext-authz-partial-body': warning('what is decided on half a body says nothing of the other half'),

@@ -29,15 +29,19 @@ export function lintExtAuthz(config: Setting, around: Around, context: Context):
   lintWhetherAsked(config, context)
   const service = config.at('grpc_service')
   if (judged(context, service)) {
-    lintTimeout(service.at('timeout'), context)
-    for (const retry of [service.at('retry_policy'), service.at('envoy_grpc', 'retry_policy')])
-      if (retry.present && !retriesUnread(retry))
+    const timeout = service.at('timeout')
+    lintTimeout(timeout, context)
+    for (const retry of [service.at('retry_policy'), service.at('envoy_grpc', 'retry_policy')]) {
+      if (!retry.present) continue
+      if (!retriesUnread(retry))
         tell(
           'ext-authz-retry',
           retry,
           'a check that failed may be asked again',
           'retry_on: "connect-failure,refused-stream", which retries what no Postern has read',
         )
+      lintTry(retry.at('retry_back_off'), timeout, context)
+    }
     lintService(service, context)
   }
   if (config.at('clear_route_cache').on)
@@ -60,10 +64,34 @@ export function lintExtAuthz(config: Setting, around: Around, context: Context):
     )
 }
 
+/** Envoy's own, in milliseconds: of a check, and of a try where nothing is said of intervals. */
+const defaultTimeoutMs = 200
+const defaultTryMs = 10_000
+
 /** Whether it asks again only where the first one was not read: its connection was refused, or its stream was (RFC 9113, section 8.7). */
 function retriesUnread(retry: Setting): boolean {
   const conditions = (retry.at('retry_on').text ?? '').split(',').map((one) => one.trim())
   return conditions.every((one) => one === 'connect-failure' || one === 'refused-stream')
+}
+
+/**
+ * Envoy's gRPC clients take the time that a single try has from the greatest interval between tries, which is ten times the first one where
+ * nothing is said (`config.core.v3.RetryPolicy`, `BackoffStrategy`).
+ * @param timeout that of the check with all its tries
+ */
+function lintTry(backOff: Setting, timeout: Setting, { findings }: Context): void {
+  const greatest = backOff.at('max_interval')
+  const first = durationMs(backOff.at('base_interval').text)
+  const tryMs = greatest.present ? durationMs(greatest.text) : first === undefined ? defaultTryMs : first * 10
+  const ms = timeout.present ? durationMs(timeout.text) : defaultTimeoutMs
+  if (tryMs === undefined || ms === undefined || tryMs >= ms) return
+  const from = greatest.present ? 'max_interval' : 'ten times the base_interval'
+  findings.tell(
+    'ext-authz-retry-interval',
+    greatest,
+    `a try may take ${tryMs} ms (${from}), the check ${ms} ms`,
+    `max_interval: ${timeout.present ? timeout.shown : '1s'}, the time-out of the check`,
+  )
 }
 
 /** What happens when Postern cannot be asked. */
@@ -105,7 +133,7 @@ export function lintErrorStatus(code: Setting, instead: string, { findings }: Co
 }
 
 /** @param timeout `grpc_service.timeout`; 200 ms where absent @param absentMs the default in milliseconds */
-export function lintTimeout(timeout: Setting, { findings }: Context, instead = 'timeout: 1s', absentMs = 200): void {
+export function lintTimeout(timeout: Setting, { findings }: Context, instead = 'timeout: 1s', absentMs = defaultTimeoutMs): void {
   const ms = timeout.present ? durationMs(timeout.text) : absentMs
   if (ms === undefined) return
   const tell = (problem: string): void => findings.tell('ext-authz-timeout', timeout, problem, instead)

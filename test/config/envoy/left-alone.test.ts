@@ -30,6 +30,18 @@ const another = (address: string, route: string): string => `    - name: another
                   virtual_hosts: [{ name: all, domains: ["*"], routes: [{ match: { prefix: / }, ${route} }] }]
 ${listeners}`
 
+const tries = (
+  [
+    ['longer than the check where nothing is said', ''],
+    ['as long as the check', ', retry_back_off: { base_interval: 0.1s, max_interval: 1s }'],
+    ['as long as the check by their first interval', ', retry_back_off: { base_interval: 0.1s }'],
+  ] as const
+).map(([last, backOff]): [name: string, text: string] => {
+  const timeout = '                        timeout: 1s\n'
+  const policy = `                        retry_policy: { retry_on: "connect-failure,refused-stream"${backOff} }\n`
+  return [`tries that last ${last}`, changed(good, timeout, timeout + policy)]
+})
+
 /** What looks like a fault and is none. */
 const cases: readonly [name: string, text: string][] = [
   [
@@ -97,6 +109,7 @@ ${router}`,
     changed(good, authz, `${authz}                      disallowed_headers: { patterns: [{ exact: x-b3-traceid }] }\n`),
   ],
   ['another status for outages', changed(good, 'code: ServiceUnavailable', 'code: BadGateway')],
+  ...tries,
   ['Postern over loopback', changed(good, pipe, '{ socket_address: { address: 127.0.0.1, port_value: 9191 } }')],
   ['a listener that only redirects', changed(good, listeners, another('0.0.0.0', 'redirect: { https_redirect: true }'))],
   ['a listener on loopback', changed(good, listeners, another('127.0.0.1', 'route: { cluster: sandbox }'))],
